@@ -1,0 +1,327 @@
+"""The one door to the file system.
+
+Every read names its bound, opens without following a symbolic link, looks at what was opened
+(never at the path a second time), and reads it once into private memory: what was checked is what
+is used. Every write is whole or absent.
+
+Order of checks of a read: it opens; a regular file; owner and mode, where they matter; size; and
+again no more bytes than that while reading.
+
+Not checked here: the folders above a file. Who may rename in them may replace it by another that
+passes the same checks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from edgesdk.errors import (
+    ConfigurationError,
+    EdgeError,
+    KeyUnavailableError,
+    MalformedBundleError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+# Makes an error from one of MalformedBundleError's reasons and a text.
+Refusal: TypeAlias = "Callable[[str, str], EdgeError]"
+
+DEFAULT_HOME = Path("/etc/edgesdk")
+# Files in the folder of grants; the rest is not looked at.
+MOST_GRANTS = 4096
+
+# Not blocking, so that a pipe without a writer cannot hold the reader before it is seen for one.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def read_once(
+    path: PathLike,
+    *,
+    limit: int,
+    error: Refusal = MalformedBundleError,
+    follow: bool = False,
+) -> bytes:
+    """The bytes of a file that may lie anywhere and belong to anybody.
+
+    ``follow`` allows a symbolic link: for files of which nothing is believed, such as a plain
+    model that the caller names.
+
+    Raises:
+        MalformedBundleError: ``not-a-regular-file``, ``too-large`` (or what ``error`` makes).
+        ConfigurationError: ``missing``, ``permissions``.
+    """
+    with _opened(path, missing=_not_there, error=error, follow=follow) as (descriptor, status):
+        _check_size(path, status.st_size, limit, error)
+        return _read_to_end(path, descriptor, status.st_size, limit, error)
+
+
+def read_trusted(path: PathLike, *, limit: int) -> bytes:
+    """The bytes of a file that says whom to trust: nobody but root and this user may write it.
+
+    Raises:
+        MalformedBundleError: ``not-a-regular-file``, ``too-large``.
+        ConfigurationError: ``missing``, ``permissions``.
+    """
+    with _opened(path, missing=_not_there) as (descriptor, status):
+        if status.st_uid not in {0, os.geteuid()}:
+            raise ConfigurationError(
+                "permissions",
+                f"{path}: expected a file of root or of user {os.geteuid()},"
+                f" got one of user {status.st_uid}",
+            )
+        if status.st_mode & _WRITABLE_BY_OTHERS:
+            raise ConfigurationError(
+                "permissions",
+                f"{path}: expected a file that only its owner may write,"
+                f" got mode {stat.S_IMODE(status.st_mode):04o}",
+                hint=f"chmod go-w {path}",
+            )
+        _check_size(path, status.st_size, limit, MalformedBundleError)
+        return _read_to_end(path, descriptor, status.st_size, limit, MalformedBundleError)
+
+
+def read_private(path: PathLike, *, limit: int) -> bytearray:
+    """The bytes of a file that only this user may read. The caller wipes them.
+
+    Raises:
+        MalformedBundleError: ``not-a-regular-file``, ``too-large``.
+        KeyUnavailableError: ``no-key``, ``key-permissions``.
+    """
+    with _opened(path, missing=_no_key, denied=_key_permissions) as (descriptor, status):
+        if status.st_uid != os.geteuid():
+            raise _key_permissions(
+                path, f"expected a file of user {os.geteuid()}, got one of user {status.st_uid}"
+            )
+        if status.st_mode & _OPEN_TO_OTHERS:
+            mode = stat.S_IMODE(status.st_mode)
+            raise KeyUnavailableError(
+                "key-permissions",
+                f"{path}: expected a file that only its owner may open, got mode {mode:04o}",
+                hint=f"chmod 600 {path}; if others could read it, make a new key",
+            )
+        _check_size(path, status.st_size, limit, MalformedBundleError)
+        return _read_into_place(path, descriptor, status.st_size)
+
+
+def write_new(path: PathLike, data: bytes | bytearray | memoryview, *, mode: int = 0o600) -> None:
+    """Create a file, durably, and never overwrite one. A failure leaves nothing behind.
+
+    Raises:
+        KeyUnavailableError: ``key-exists``: there is something of that name.
+        ConfigurationError: ``missing``, ``permissions``, ``invalid``.
+    """
+    try:
+        descriptor = os.open(path, _CREATE, mode)
+    except FileExistsError:
+        raise KeyUnavailableError(
+            "key-exists", f"{path}: expected no file of that name, got one; it is not overwritten"
+        ) from None
+    except OSError as cause:
+        raise _unwritable(path, cause) from None
+    _fill(Path(path), descriptor, data)
+    _sync_folder(Path(path).parent)
+
+
+def write_replace(
+    path: PathLike, data: bytes | bytearray | memoryview, *, mode: int = 0o644
+) -> None:
+    """Write a file in one step: a reader sees the old bytes or the new ones, also after a crash.
+
+    Raises:
+        ConfigurationError: ``missing``, ``permissions``, ``invalid``.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}.new")
+    try:
+        descriptor = os.open(temporary, _CREATE, mode)
+    except OSError as cause:
+        raise _unwritable(path, cause) from None
+    _fill(temporary, descriptor, data)
+    try:
+        temporary.replace(target)
+    except OSError as cause:
+        with suppress(OSError):
+            temporary.unlink()
+        raise _unwritable(path, cause) from None
+    _sync_folder(target.parent)
+
+
+class Home:
+    """The configuration folder of a device: whom it trusts, and who it is."""
+
+    def __init__(self, folder: PathLike) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def find(cls, path: PathLike | None = None) -> Home:
+        """The folder of the argument, else of ``$EDGESDK_HOME``, else ``/etc/edgesdk``."""
+        if path is not None:
+            return cls(path)
+        return cls(os.environ.get("EDGESDK_HOME") or DEFAULT_HOME)
+
+    def __repr__(self) -> str:
+        return f"Home({str(self.folder)!r})"
+
+    @property
+    def trust(self) -> Path:
+        """Whom this device trusts."""
+        return self.folder / "trust.json"
+
+    @property
+    def device_key(self) -> Path:
+        """What this device opens grants and signs requests with."""
+        return self.folder / "device.key"
+
+    @property
+    def gateway(self) -> Path:
+        """The public record of the gateway."""
+        return self.folder / "gateway.pub"
+
+    @property
+    def broker_ca(self) -> Path:
+        """The certificate authorities of the broker."""
+        return self.folder / "broker-ca.pem"
+
+    def grants(self) -> list[Path]:
+        """The grants in this folder, by name. There may be none."""
+        try:
+            found = sorted((self.folder / "grants").glob("*.grant"))
+        except OSError:
+            return []
+        return found[:MOST_GRANTS]
+
+
+@contextmanager
+def _opened(
+    path: PathLike,
+    *,
+    missing: Callable[[PathLike], EdgeError],
+    denied: Callable[[PathLike, str], EdgeError] | None = None,
+    error: Refusal = MalformedBundleError,
+    follow: bool = False,
+) -> Iterator[tuple[int, os.stat_result]]:
+    """Open for reading, see to it that it is a regular file, and close it afterwards."""
+    try:
+        descriptor = os.open(path, _READ & ~os.O_NOFOLLOW if follow else _READ)
+    except OSError as cause:
+        if cause.errno in {errno.ENOENT, errno.ENOTDIR}:
+            raise missing(path) from None
+        if cause.errno in {errno.ELOOP, errno.EMLINK}:
+            raise _irregular(path, "a symbolic link", error) from None
+        if cause.errno in {errno.ENXIO, errno.ENODEV}:
+            raise _irregular(path, "a socket or device", error) from None
+        refusal = denied or _not_permitted
+        raise refusal(path, f"expected a readable file, got: {cause.strerror}") from None
+    except ValueError:
+        # A path with a zero byte in it.
+        raise missing(path) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _irregular(path, f"file type {stat.S_IFMT(status.st_mode):o}", error)
+        yield descriptor, status
+    except OSError as cause:
+        raise _not_permitted(path, f"expected a readable file, got: {cause.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _check_size(path: PathLike, size: int, limit: int, error: Refusal) -> None:
+    if size > limit:
+        raise error("too-large", f"{path}: expected at most {limit} bytes, got {size}")
+
+
+def _read_to_end(path: PathLike, descriptor: int, size: int, limit: int, error: Refusal) -> bytes:
+    """One byte more than the size is asked for, so that the usual file is one read, not copied."""
+    parts = []
+    room = limit + 1
+    while room and (part := os.read(descriptor, min(room, size + 1))):
+        parts.append(part)
+        room -= len(part)
+    if not room:
+        raise error("too-large", f"{path}: expected at most {limit} bytes, got more")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _read_into_place(path: PathLike, descriptor: int, size: int) -> bytearray:
+    """Into memory that can be wiped; a view, as a traceback shows the contents of anything else."""
+    view = memoryview(bytearray(size))
+    filled = 0
+    while filled < size and (count := os.readv(descriptor, [view[filled:]])):
+        filled += count
+    if filled < size or os.read(descriptor, 1):
+        raise MalformedBundleError(
+            "key-file", f"{path}: expected {size} bytes, got a file that changed while it was read"
+        )
+    return cast("bytearray", view.obj)
+
+
+def _fill(path: Path, descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all, durably, and close; or remove the file."""
+    try:
+        try:
+            view = memoryview(data).cast("B")
+            while len(view):
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException as cause:
+        with suppress(OSError):
+            path.unlink()
+        if isinstance(cause, OSError):
+            raise _unwritable(path, cause) from None
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a power cut. Some file systems cannot, and say so."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _irregular(path: PathLike, came: str, error: Refusal) -> EdgeError:
+    return error("not-a-regular-file", f"{path}: expected a regular file, got {came}")
+
+
+def _not_there(path: PathLike) -> EdgeError:
+    return ConfigurationError("missing", f"{path}: expected a file, got none")
+
+
+def _no_key(path: PathLike) -> EdgeError:
+    return KeyUnavailableError("no-key", f"{path}: expected a key file, got none")
+
+
+def _not_permitted(path: PathLike, text: str) -> EdgeError:
+    return ConfigurationError("permissions", f"{path}: {text}")
+
+
+def _key_permissions(path: PathLike, text: str) -> EdgeError:
+    return KeyUnavailableError("key-permissions", f"{path}: {text}")
+
+
+def _unwritable(path: PathLike, cause: OSError) -> EdgeError:
+    reason = {
+        errno.ENOENT: "missing",
+        errno.ENOTDIR: "missing",
+        errno.EACCES: "permissions",
+        errno.EPERM: "permissions",
+        errno.EROFS: "permissions",
+    }.get(cause.errno or 0, "invalid")
+    return ConfigurationError(reason, f"{path}: expected to write it, got: {cause.strerror}")

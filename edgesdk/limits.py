@@ -1,0 +1,49 @@
+"""Every bound that edgesdk puts on what it reads from outside, with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class BundleLimits:
+    """Bounds on bundles, grants, keys and trust files (docs/bundle-format.md)."""
+
+    signatures_bytes: int = 64 * KIB
+    signatures: int = 16
+    manifest_bytes: int = 256 * KIB
+    table_bytes: int = 4 * MIB
+    recipients_bytes: int = 4 * MIB
+    payload_bytes: int = 1 * GIB
+    grant_bytes: int = 16 * KIB
+    trust_bytes: int = 256 * KIB
+    key_bytes: int = 4 * KIB
+    json_depth: int = 8
+
+    @property
+    def file_bytes(self) -> int:
+        """The largest file that can be a bundle: its prelude and all parts at their most."""
+        parts = self.signatures_bytes + self.manifest_bytes + self.table_bytes
+        return 64 + parts + self.recipients_bytes + self.payload_bytes
+
+
+BUNDLE = BundleLimits()
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """Bounds on what a .tflite file may ask of the core. Pass your own to ``Interpreter``."""
+
+    model_bytes: int = 2 * GIB - 1
+    tensors: int = 65_536
+    operators: int = 65_536
+    tensor_bytes: int = 2 * GIB - 1
+    arena_bytes: int = 2 * GIB - 1
+    packed_bytes: int = 4 * GIB
+
+
+MODEL = ModelLimits()
