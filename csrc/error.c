@@ -1,0 +1,101 @@
+/* Error messages without stdio: a formatter that knows %s, %lld and %llu. */
+#include <stdarg.h>
+
+#include "internal.h"
+
+typedef struct message {
+  char *at;
+  char *end; /* room is kept for the terminating NUL */
+} message;
+
+static void put_char(message *m, char c) {
+  if (m->at < m->end) *m->at++ = c;
+}
+
+static void put_text(message *m, const char *text) {
+  for (; *text; text++) put_char(m, *text);
+}
+
+static void put_unsigned(message *m, unsigned long long value) {
+  char digits[20];
+  size_t n = 0;
+  do {
+    digits[n++] = (char)('0' + value % 10);
+    value /= 10;
+  } while (value != 0);
+  while (n > 0) put_char(m, digits[--n]);
+}
+
+static void put_signed(message *m, long long value) {
+  if (value < 0) put_char(m, '-');
+  put_unsigned(m, value < 0 ? 0ULL - (unsigned long long)value : (unsigned long long)value);
+}
+
+static void put_format(message *m, const char *format, va_list arguments) {
+  for (const char *f = format; *f; f++) {
+    if (*f != '%') {
+      put_char(m, *f);
+    } else if (f[1] == 's') {
+      put_text(m, va_arg(arguments, const char *));
+      f += 1;
+    } else if (f[1] == 'l' && f[2] == 'l' && f[3] == 'd') {
+      put_signed(m, va_arg(arguments, long long));
+      f += 3;
+    } else if (f[1] == 'l' && f[2] == 'l' && f[3] == 'u') {
+      put_unsigned(m, va_arg(arguments, unsigned long long));
+      f += 3;
+    }
+  }
+}
+
+static void report_at(edge_error *error, edge_status status, const edge_node *node, long long index,
+                      const char *format, va_list arguments) {
+  if (error == NULL) return;
+  error->status = status;
+  message m = {error->message, error->message + sizeof error->message - 1};
+  if (node != NULL) {
+    put_text(&m, "operator ");
+    put_signed(&m, index);
+    put_text(&m, " (");
+    put_text(&m, node->op->name);
+    put_text(&m, " v");
+    put_signed(&m, node->version);
+    put_text(&m, "): ");
+  }
+  put_format(&m, format, arguments);
+  *m.at = '\0';
+}
+
+void edge_report(edge_error *error, edge_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report_at(error, status, NULL, 0, format, arguments);
+  va_end(arguments);
+}
+
+void edge_node_report(edge_compiler *compiler, const edge_node *node, edge_status status,
+                      const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report_at(compiler->error, status, node, node - compiler->model->nodes, format, arguments);
+  va_end(arguments);
+}
+
+void edge_step_report(edge_planner *planner, const edge_step *step, edge_status status,
+                      const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report_at(planner->error, status, step->node, step->node - planner->interpreter->model->nodes,
+            format, arguments);
+  va_end(arguments);
+}
+
+const char *edge_type_name(edge_type type) {
+  static const char *const names[] = {
+      "float32", "float16",  "int32",     "uint8",  "int64",   "string",
+      "bool",    "int16",    "complex64", "int8",   "float64", "complex128",
+      "uint64",  "resource", "variant",   "uint32", "uint16",  "int4",
+  };
+  const size_t count = sizeof names / sizeof *names;
+  return (size_t)type < count ? names[type] : "an unknown type";
+}

@@ -1,0 +1,408 @@
+/* What the files of the core share: the graph, the plan, and the rules of who owns what.
+ *
+ *   edge_model        made once from bytes, immutable afterwards, counted references
+ *     edge_tensor[]     what the file says of each tensor
+ *     edge_node[]       one operator: indices, options read, parameters and packed weights
+ *     edge_region       all of the model's memory; goes as one
+ *   edge_interpreter  one line of execution
+ *     edge_view[]       what a tensor is now: shape, place in the arena
+ *     edge_step[]       one node, planned for these shapes
+ *     arena             activations and scratch, one allocation
+ *
+ * Who checks what: graph.c believes nothing in the file and leaves only indices that are in range
+ * and constants whose bytes are there. An operator's compile() checks types, options and
+ * quantization; its shape() checks shapes. run() checks nothing and cannot fail.
+ */
+#ifndef EDGE_INTERNAL_H
+#define EDGE_INTERNAL_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "edge.h"
+#include "flatbuffer.h"
+#include "kernels.h"
+#include "schema.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensors of .tflite files are little-endian, and so must this machine be"
+#endif
+
+/* Alignment of every buffer, and the bytes behind it that a kernel may read but not use. */
+enum { EDGE_ALIGN = 64, EDGE_SLACK = 64 };
+
+/* ---- errors (error.c) -------------------------------------------------------------------- */
+
+/* Writes the message. Knows %s, %lld and %llu only. */
+void edge_report(edge_error *error, edge_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Writes the message and is `status`: a macro, so that compilers see that it is not EDGE_OK. */
+#define edge_fail(error, status, ...) (edge_report(error, status, __VA_ARGS__), (status))
+
+#define EDGE_TRY(expression)                  \
+  do {                                        \
+    const edge_status status_ = (expression); \
+    if (status_ != EDGE_OK) return status_;   \
+  } while (0)
+
+/* ---- memory (memory.c) ------------------------------------------------------------------- */
+
+/* Allocations that go together. Secret ones are locked as far as the system allows, left out of
+ * core dumps, emptied in forked children, and wiped at release. */
+typedef struct edge_region {
+  struct edge_block *blocks;
+  uint64_t limit; /* bytes in all blocks */
+  uint64_t mapped;
+  uint64_t locked;
+  bool secret;
+  bool require_locked;
+} edge_region;
+
+/* Zeroed, EDGE_ALIGN-aligned, followed by EDGE_SLACK readable bytes. NULL and *error on failure. */
+void *edge_region_alloc(edge_region *region, uint64_t count, uint64_t size, edge_error *error);
+void edge_region_release(edge_region *region);
+/* Why edge_region_alloc() gave nothing. */
+static inline edge_status edge_no_memory(const edge_error *error) {
+  return error->status != EDGE_OK ? error->status : EDGE_OUT_OF_MEMORY;
+}
+/* Overwrites with zeros in a way that no compiler removes. */
+void edge_wipe(void *memory, size_t size);
+
+/* ---- threads (threads.c) ----------------------------------------------------------------- */
+
+typedef struct edge_pool edge_pool;
+typedef void edge_task(void *context, uint32_t task, uint32_t worker);
+
+/* `threads` includes the caller. One thread makes no pool: *pool is NULL. */
+edge_status edge_pool_create(int32_t threads, edge_pool **pool, edge_error *error);
+void edge_pool_release(edge_pool *pool);
+int32_t edge_pool_threads(const edge_pool *pool);
+/* Runs task 0 ... tasks - 1, the caller taking part, and returns when all are done. */
+void edge_pool_run(edge_pool *pool, edge_task *task, void *context, uint32_t tasks);
+
+/* ---- processor (cpu.c, dispatch.c) ------------------------------------------------------- */
+
+uint32_t edge_cpu_bits(void);
+int32_t edge_cpu_threads(void);
+/* The table of that name, or the default one for NULL. NULL: this machine cannot run it. */
+const edge_kernels *edge_kernels_find(const char *isa);
+
+/* ---- the graph --------------------------------------------------------------------------- */
+
+typedef struct edge_tensor {
+  const char *name;
+  uint32_t name_size;
+  edge_type type;
+  int32_t rank;
+  int32_t shape[EDGE_MAX_RANK];
+  int32_t signature_rank;
+  int32_t signature[EDGE_MAX_RANK];
+  edge_vector scale;      /* float32, as in the file */
+  edge_vector zero_point; /* int64, as many */
+  int32_t axis;
+  bool variable;
+  const uint8_t *data; /* the file's constant, not aligned; NULL: not a constant */
+  uint64_t data_size;
+  void *constant; /* a copy that operators may read when they run, made by edge_keep() */
+} edge_tensor;
+
+/* The chain of nodes that XNNPACK folds into a table, up to a node (fold.h). */
+typedef struct edge_chain {
+  int32_t length; /* 0: none */
+  int32_t input;  /* the tensor that it starts at */
+} edge_chain;
+
+typedef struct edge_node {
+  const struct edge_operator *op;
+  int32_t version;
+  const int32_t *inputs;  /* [input_count], -1: absent */
+  const int32_t *outputs; /* [output_count] */
+  int32_t input_count;
+  int32_t output_count;
+  edge_table options; /* stands while the model is compiled */
+  void *params;       /* the operator's own, in the model's region */
+  uint64_t macs;      /* of one invoke at the shapes in the file */
+  const char *kernel; /* for people */
+  edge_chain chain;
+} edge_node;
+
+typedef struct edge_signature {
+  const char *key;
+  uint32_t key_size;
+  uint32_t subgraph;
+  int32_t input_count;
+  int32_t output_count;
+  edge_signature_entry *entries; /* inputs, then outputs */
+} edge_signature;
+
+struct edge_model {
+  atomic_int references;
+  pid_t owner;
+  edge_region region;
+  edge_limits limits;
+  const edge_kernels *kernels;
+  bool transient;
+  int32_t subgraph_count;
+  edge_tensor *tensors;
+  edge_node *nodes;
+  edge_signature *signatures;
+  const int32_t *inputs;
+  const int32_t *outputs;
+  int32_t tensor_count;
+  int32_t node_count;
+  int32_t signature_count;
+  int32_t input_count;
+  int32_t output_count;
+  uint8_t *roles; /* [tensor_count], not 0: a graph input or output */
+  uint64_t packed_bytes;
+};
+
+/* graph.c: bytes -> tensors, nodes, signatures of subgraph 0. */
+edge_status edge_graph_read(edge_model *model, edge_bytes file, edge_error *error);
+
+/* ---- an operator ------------------------------------------------------------------------- */
+
+/* Who makes and reads a tensor (fold.c). */
+typedef struct edge_uses {
+  const int32_t *producers; /* [tensor_count], a node, -1: none */
+  const int32_t *readers;   /* [tensor_count], how many nodes whose results are used */
+} edge_uses;
+
+typedef struct edge_compiler {
+  edge_model *model;
+  edge_error *error;
+  edge_uses uses;
+} edge_compiler;
+
+typedef struct edge_step {
+  const edge_node *node;
+  void *state;           /* the operator's own for these shapes, in the plan's region */
+  uint64_t scratch_size; /* per worker, asked for by shape() */
+  uint64_t scratch;      /* arena offset */
+} edge_step;
+
+typedef struct edge_view {
+  void *data;
+  int32_t rank;
+  int32_t shape[EDGE_MAX_RANK];
+  uint64_t bytes;
+  int32_t alias; /* shares the memory of this tensor, -1: has its own */
+} edge_view;
+
+struct edge_interpreter {
+  edge_model *model;
+  edge_pool *pool;
+  int32_t threads;
+  pid_t owner;
+  atomic_flag busy;
+  bool allocated;
+  edge_view *views;   /* [tensor_count], in `region` */
+  edge_step *steps;   /* [node_count], in `region` */
+  edge_region region; /* lives with the interpreter */
+  edge_region plan;   /* what shape() made; goes with the next allocation */
+  edge_region arena_region;
+  uint8_t *arena;
+};
+
+typedef struct edge_planner {
+  edge_interpreter *interpreter;
+  edge_error *error;
+} edge_planner;
+
+typedef struct edge_operator {
+  int32_t code;
+  const char *name;
+  int32_t version_max;
+  uint8_t options_type; /* of the schema's union, 0: none */
+  int32_t inputs_min, inputs_max;
+  /* Once per model: checks, parameters, packed weights. */
+  edge_status (*compile)(edge_compiler *, edge_node *);
+  /* Each time shapes change: output shapes, scratch, state. */
+  edge_status (*shape)(edge_planner *, edge_step *);
+  void (*run)(const edge_interpreter *, const edge_step *);
+} edge_operator;
+
+const edge_operator *edge_operator_find(int32_t code);
+/* The schema's name of a code, or NULL. */
+const char *edge_operator_name(int32_t code);
+
+/* ---- for compile() (prepare.c) ----------------------------------------------------------- */
+
+edge_status edge_model_prepare(edge_model *model, edge_error *error);
+
+/* An error that starts with the operator's index and name. */
+void edge_node_report(edge_compiler *compiler, const edge_node *node, edge_status status,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+#define edge_node_fail(compiler, node, status, ...) \
+  (edge_node_report(compiler, node, status, __VA_ARGS__), (status))
+
+/* An input that must be there, which has been checked before compile(). */
+static inline edge_tensor *edge_node_input(const edge_compiler *compiler, const edge_node *node,
+                                           int32_t i) {
+  return &compiler->model->tensors[node->inputs[i]];
+}
+
+/* NULL: absent. */
+static inline edge_tensor *edge_node_optional(const edge_compiler *compiler, const edge_node *node,
+                                              int32_t i) {
+  if (i >= node->input_count || node->inputs[i] < 0) return NULL;
+  return &compiler->model->tensors[node->inputs[i]];
+}
+
+static inline edge_tensor *edge_node_output(const edge_compiler *compiler, const edge_node *node,
+                                            int32_t i) {
+  return &compiler->model->tensors[node->outputs[i]];
+}
+
+/* Zeroed parameters of the node. */
+void *edge_node_params(edge_compiler *compiler, edge_node *node, size_t size);
+/* Memory of the model for packed weights; counted. */
+void *edge_pack_alloc(edge_compiler *compiler, uint64_t count, uint64_t size);
+/* Makes a constant readable when operators run. */
+edge_status edge_keep(edge_compiler *compiler, edge_tensor *tensor);
+/* Refuses a node whose tensor has another type. */
+edge_status edge_expect_type(edge_compiler *compiler, const edge_node *node,
+                             const edge_tensor *tensor, const char *what, edge_type type);
+edge_status edge_expect_rank(edge_compiler *compiler, const edge_node *node,
+                             const edge_tensor *tensor, const char *what, int32_t rank);
+
+edge_status edge_expect_constant(edge_compiler *compiler, const edge_node *node,
+                                 const edge_tensor *tensor, const char *what);
+/* A tensor without elements needs no data to be constant. */
+edge_status edge_expect_constant_or_empty(edge_compiler *compiler, const edge_node *node,
+                                          const edge_tensor *tensor, const char *what);
+/* Input and output of one type whose elements have a fixed size. */
+edge_status edge_expect_movable(edge_compiler *compiler, const edge_node *node,
+                                const edge_tensor *input, const edge_tensor *output);
+/* Both not quantized, or both per tensor with equal scale and zero point. */
+bool edge_same_quantization(const edge_tensor *a, const edge_tensor *b);
+/* An int32 bias with one element for each output. */
+edge_status edge_expect_bias(edge_compiler *compiler, const edge_node *node,
+                             const edge_tensor *tensor, int32_t outputs);
+
+typedef struct edge_quant {
+  float scale;
+  int32_t zero_point;
+} edge_quant;
+
+/* The per-tensor quantization of an activation: one finite scale above 0, a zero point in range. */
+edge_status edge_expect_quant(edge_compiler *compiler, const edge_node *node,
+                              const edge_tensor *tensor, const char *what, edge_quant *quant);
+/* Scale i of per-channel or per-tensor weights; checked by edge_expect_weights(). */
+float edge_scale_at(const edge_tensor *tensor, int32_t i);
+/* Weights: a constant, one scale or one per entry of `axis`, zero points as `zero_points` says. */
+edge_status edge_expect_scales(edge_compiler *compiler, const edge_node *node,
+                               const edge_tensor *tensor, const char *what, int32_t axis);
+
+/* ---- for shape() (plan.c) ---------------------------------------------------------------- */
+
+static inline const edge_view *edge_view_in(const edge_planner *planner, const edge_step *step,
+                                            int32_t i) {
+  return &planner->interpreter->views[step->node->inputs[i]];
+}
+
+static inline const edge_tensor *edge_tensor_in(const edge_planner *planner, const edge_step *step,
+                                                int32_t i) {
+  if (i >= step->node->input_count || step->node->inputs[i] < 0) return NULL;
+  return &planner->interpreter->model->tensors[step->node->inputs[i]];
+}
+
+void edge_step_report(edge_planner *planner, const edge_step *step, edge_status status,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+#define edge_step_fail(planner, step, status, ...) \
+  (edge_step_report(planner, step, status, __VA_ARGS__), (status))
+/* Sets the shape of output i; dimensions must be at least 0 and the size within limits. */
+edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t i, int32_t rank,
+                           const int32_t *shape);
+/* Refuses an input that is not [N][H][W][channels] with N at least 1. */
+edge_status edge_expect_image(edge_planner *planner, const edge_step *step, const edge_view *input,
+                              int32_t channels);
+/* Zeroed state of the step. */
+void *edge_step_state(edge_planner *planner, edge_step *step, size_t size);
+/* Output 0 has the bytes of input 0: shares its memory where that is safe. */
+void edge_share(edge_planner *planner, const edge_step *step);
+
+/* Whether this process may use it: a forked child may not, its copy has no threads and its secrets
+ * are gone. */
+edge_status edge_check_owner(pid_t owner, edge_error *error);
+/* Takes the interpreter for this thread, if this process may use it and no other thread does. */
+edge_status edge_interpreter_enter(edge_interpreter *interpreter, edge_error *error);
+void edge_interpreter_leave(edge_interpreter *interpreter);
+
+edge_status edge_plan_make(edge_interpreter *interpreter, edge_error *error);
+
+/* ---- for run() --------------------------------------------------------------------------- */
+
+static inline void *edge_in(const edge_interpreter *interpreter, const edge_step *step, int32_t i) {
+  return interpreter->views[step->node->inputs[i]].data;
+}
+
+static inline void *edge_out(const edge_interpreter *interpreter, const edge_step *step,
+                             int32_t i) {
+  return interpreter->views[step->node->outputs[i]].data;
+}
+
+static inline uint8_t *edge_scratch(const edge_interpreter *interpreter, const edge_step *step,
+                                    uint32_t worker) {
+  return interpreter->arena + step->scratch + step->scratch_size * worker;
+}
+
+/* ---- small arithmetic -------------------------------------------------------------------- */
+
+/* 0 for types whose elements have no fixed size of whole bytes. */
+static inline uint64_t edge_type_size(edge_type type) {
+  switch (type) {
+    case EDGE_INT8:
+    case EDGE_UINT8:
+    case EDGE_BOOL:
+      return 1;
+    case EDGE_INT16:
+    case EDGE_UINT16:
+    case EDGE_FLOAT16:
+      return 2;
+    case EDGE_INT32:
+    case EDGE_UINT32:
+    case EDGE_FLOAT32:
+      return 4;
+    case EDGE_INT64:
+    case EDGE_UINT64:
+    case EDGE_FLOAT64:
+    case EDGE_COMPLEX64:
+      return 8;
+    case EDGE_COMPLEX128:
+      return 16;
+    default:
+      return 0;
+  }
+}
+
+const char *edge_type_name(edge_type type);
+
+/* Whether callers may read or write the tensor: a graph input or output. */
+bool edge_is_graph_tensor(const edge_model *model, int32_t tensor);
+
+/* Elements of a shape whose product is known to fit. */
+static inline int64_t edge_count(const int32_t *shape, int32_t from, int32_t to) {
+  int64_t count = 1;
+  for (int32_t i = from; i < to; i++) count *= shape[i];
+  return count;
+}
+
+/* Elements of the shape that the file gives. */
+static inline uint64_t edge_stored_count(const edge_tensor *tensor) {
+  return (uint64_t)edge_count(tensor->shape, 0, tensor->rank);
+}
+
+static inline uint64_t edge_round_up(uint64_t value, uint64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+static inline int64_t edge_min(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+static inline int64_t edge_max(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+#endif

@@ -1,0 +1,172 @@
+/* Regions: allocations that go together, and memory for secrets. */
+#define _GNU_SOURCE /* MADV_WIPEONFORK, MAP_ANONYMOUS */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* A block serves many small allocations or one large one. Large ones are mapped: the system gives
+ * zeroed pages as they are touched. */
+enum { BLOCK_SIZE = 64 * 1024, MAPPED_FROM = 1024 * 1024 };
+
+typedef struct edge_block {
+  struct edge_block *next;
+  uint64_t size; /* of the block, this head included */
+  uint64_t used;
+  uint64_t locked;
+  bool mapped;
+} edge_block;
+
+enum { BLOCK_HEAD = (sizeof(edge_block) + EDGE_ALIGN - 1) / EDGE_ALIGN * EDGE_ALIGN };
+
+void edge_wipe(void *memory, size_t size) {
+  if (memory == NULL) return;
+  memset(memory, 0, size);
+  /* The compiler must believe that somebody reads it. */
+  __asm__ volatile("" : : "r"(memory) : "memory");
+}
+
+/* Locks as many leading pages as the system allows: the limit is often 8 MB in containers. */
+static uint64_t lock_what_fits(uint8_t *memory, uint64_t size, uint64_t page) {
+  if (mlock(memory, size) == 0) return size;
+  uint64_t low = 0; /* pages known to lock */
+  uint64_t high = size / page;
+  while (low < high) {
+    const uint64_t middle = low + (high - low + 1) / 2;
+    if (mlock(memory, middle * page) == 0) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+    if (munlock(memory, size) != 0) return 0;
+  }
+  return low > 0 && mlock(memory, low * page) == 0 ? low * page : 0;
+}
+
+static void *map_pages(uint64_t size) {
+  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void *map_secret(uint64_t size, uint64_t *locked) {
+  const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+  void *memory = map_pages(size);
+  if (memory == NULL) return NULL;
+  *locked = lock_what_fits(memory, size, page);
+#ifdef MADV_DONTDUMP
+  (void)madvise(memory, size, MADV_DONTDUMP);
+#endif
+#ifdef MADV_WIPEONFORK
+  (void)madvise(memory, size, MADV_WIPEONFORK);
+#endif
+  return memory;
+}
+
+static uint64_t round_to_pages(uint64_t size) {
+  return edge_round_up(size, (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+/* A block of at least `size` bytes in front of the region's list; NULL and *error on failure. */
+static edge_block *block_create(edge_region *region, uint64_t size, edge_error *error) {
+  edge_block *block = NULL;
+  uint64_t locked = 0;
+  const bool mapped = region->secret || size >= MAPPED_FROM;
+  if (mapped) {
+    size = round_to_pages(size);
+    block = region->secret ? map_secret(size, &locked) : map_pages(size);
+  } else {
+    void *memory = NULL;
+    size = edge_round_up(size, EDGE_ALIGN);
+    if (posix_memalign(&memory, EDGE_ALIGN, size) == 0) {
+      block = memset(memory, 0, size);
+    }
+  }
+  if (block == NULL) {
+    edge_report(error, EDGE_OUT_OF_MEMORY, "expected %llu bytes from the system, got none",
+                (unsigned long long)size);
+    return NULL;
+  }
+  if (region->require_locked && locked < size) {
+    (void)munmap(block, size);
+    edge_report(error, EDGE_LOCK_REFUSED, "expected %llu bytes of locked memory, got %llu",
+                (unsigned long long)size, (unsigned long long)locked);
+    return NULL;
+  }
+  *block = (edge_block){
+      .next = region->blocks, .size = size, .used = BLOCK_HEAD, .locked = locked, .mapped = mapped};
+  region->blocks = block;
+  region->mapped += size;
+  region->locked += locked;
+  return block;
+}
+
+void *edge_region_alloc(edge_region *region, uint64_t count, uint64_t size, edge_error *error) {
+  const uint64_t most = region->limit ? region->limit : UINT64_MAX / 2;
+  if (size != 0 && count > (most - EDGE_SLACK) / size) {
+    edge_report(error, EDGE_LIMIT_EXCEEDED,
+                "expected at most %llu bytes of memory, got %llu x %llu", (unsigned long long)most,
+                (unsigned long long)count, (unsigned long long)size);
+    return NULL;
+  }
+  const uint64_t wanted = edge_round_up(count * size, EDGE_ALIGN) + EDGE_SLACK;
+  edge_block *block = region->blocks;
+  if (block == NULL || block->size - block->used < wanted) {
+    const uint64_t whole = BLOCK_HEAD + wanted;
+    if (region->mapped + whole > most) {
+      edge_report(error, EDGE_LIMIT_EXCEEDED, "expected at most %llu bytes of memory, got %llu",
+                  (unsigned long long)most, (unsigned long long)region->mapped + whole);
+      return NULL;
+    }
+    block = block_create(region, whole > BLOCK_SIZE ? whole : BLOCK_SIZE, error);
+    if (block == NULL) return NULL;
+  }
+  uint8_t *memory = (uint8_t *)block + block->used;
+  block->used += wanted;
+  return memory;
+}
+
+void edge_region_release(edge_region *region) {
+  edge_block *block = region->blocks;
+  while (block != NULL) {
+    edge_block *next = block->next;
+    const uint64_t size = block->size;
+    const bool mapped = block->mapped;
+    if (region->secret) edge_wipe(block, size); /* the head goes as well */
+    if (mapped) {
+      (void)munmap(block, size); /* unlocks as well */
+    } else {
+      free(block);
+    }
+    block = next;
+  }
+  region->blocks = NULL;
+  region->mapped = region->locked = 0;
+}
+
+edge_status edge_memory_map(size_t size, bool require, void **memory, size_t *locked,
+                            edge_error *error) {
+  const uint64_t whole = round_to_pages(size ? size : 1);
+  uint64_t pages = 0;
+  void *mapped = map_secret(whole, &pages);
+  if (mapped == NULL) {
+    return edge_fail(error, EDGE_OUT_OF_MEMORY, "expected %llu bytes from the system, got none",
+                     (unsigned long long)whole);
+  }
+  if (require && pages < whole) {
+    (void)munmap(mapped, whole);
+    return edge_fail(error, EDGE_LOCK_REFUSED, "expected %llu bytes of locked memory, got %llu",
+                     (unsigned long long)whole, (unsigned long long)pages);
+  }
+  *memory = mapped;
+  if (locked != NULL) *locked = pages < size ? pages : size;
+  return EDGE_OK;
+}
+
+void edge_memory_unmap(void *memory, size_t size) {
+  if (memory == NULL) return;
+  const uint64_t whole = round_to_pages(size ? size : 1);
+  edge_wipe(memory, whole);
+  (void)munmap(memory, whole);
+}

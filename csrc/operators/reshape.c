@@ -1,0 +1,164 @@
+/* RESHAPE and SQUEEZE: other dimensions over the same elements. The output shares the input's
+ * memory where nobody could notice, and is a copy otherwise.
+ *
+ * Source: tflite/kernels/reshape.cc, squeeze.cc.
+ */
+#include "../operators.h"
+#include "../rules.h"
+
+typedef struct reshape_params {
+  bool squeeze;
+  int32_t rank; /* of the wanted shape; SQUEEZE: how many dimensions are named */
+  int32_t list[EDGE_MAX_RANK];
+} reshape_params;
+
+static void copy_list(const uint8_t *data, int32_t count, int32_t *list) {
+  for (int32_t i = 0; i < count; i++) list[i] = edge_load_i32(data + (size_t)i * 4);
+}
+
+static edge_status reshape_begin(edge_compiler *c, edge_node *node, reshape_params **params) {
+  edge_tensor *input = edge_node_input(c, node, 0);
+  *params = edge_node_params(c, node, sizeof **params);
+  if (*params == NULL) return edge_no_memory(c->error);
+  node->kernel = "none or copy";
+  EDGE_TRY(edge_expect_movable(c, node, input, edge_node_output(c, node, 0)));
+  return edge_keep(c, input);
+}
+
+static edge_status read_list(edge_compiler *c, const edge_node *node, uint32_t field,
+                             reshape_params *p) {
+  edge_vector list;
+  if (!edge_table_vector(&node->options, field, 4, &list) || list.count > EDGE_MAX_RANK) {
+    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
+                          "expected a list of at most %lld dimensions, got another",
+                          (long long)EDGE_MAX_RANK);
+  }
+  p->rank = (int32_t)list.count;
+  copy_list(edge_vector_data(&list), p->rank, p->list);
+  return EDGE_OK;
+}
+
+/* The shape is the second input where it is a constant list, else the options'. */
+static edge_status reshape_compile(edge_compiler *c, edge_node *node) {
+  const edge_tensor *shape = edge_node_optional(c, node, 1);
+  reshape_params *p;
+  EDGE_TRY(reshape_begin(c, node, &p));
+  if (shape == NULL) {
+    EDGE_TRY(read_list(c, node, RESHAPE_NEW_SHAPE, p));
+    /* Old converters wrote [0] for a scalar. */
+    if (p->rank == 1 && p->list[0] == 0) p->rank = 0;
+    return EDGE_OK;
+  }
+  EDGE_TRY(edge_expect_type(c, node, shape, "a shape", EDGE_INT32));
+  EDGE_TRY(edge_expect_constant_or_empty(c, node, shape, "a shape"));
+  const int64_t count = (int64_t)(shape->data ? shape->data_size / 4 : 0);
+  if (shape->rank > 1 || count > EDGE_MAX_RANK) {
+    return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
+                          "expected a shape of at most %lld entries, got %lld",
+                          (long long)EDGE_MAX_RANK, (long long)count);
+  }
+  p->rank = (int32_t)count;
+  copy_list(shape->data, p->rank, p->list);
+  return EDGE_OK;
+}
+
+static edge_status squeeze_compile(edge_compiler *c, edge_node *node) {
+  reshape_params *p;
+  EDGE_TRY(reshape_begin(c, node, &p));
+  p->squeeze = true;
+  return read_list(c, node, SQUEEZE_DIMS, p);
+}
+
+/* One entry of -1 takes what is left. */
+static edge_status wanted_shape(edge_planner *planner, const edge_step *step, int64_t elements,
+                                int32_t *shape) {
+  const reshape_params *p = step->node->params;
+  int64_t known = 1;
+  int32_t open = -1;
+  bool ok = true;
+  for (int32_t d = 0; d < p->rank; d++) {
+    shape[d] = p->list[d];
+    if (shape[d] == -1 && open < 0) {
+      open = d;
+    } else if (shape[d] < 0 || (shape[d] > 0 && known > INT32_MAX / shape[d])) {
+      ok = false;
+    } else {
+      known *= shape[d];
+    }
+  }
+  if (ok && open >= 0 && known > 0 && elements % known == 0) {
+    shape[open] = (int32_t)(elements / known);
+    known = elements;
+  }
+  if (ok && known == elements) return EDGE_OK;
+  return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
+                        "expected a shape for %lld elements, got one for %lld", (long long)elements,
+                        (long long)known);
+}
+
+static edge_status squeezed_shape(edge_planner *planner, const edge_step *step, int32_t *rank,
+                                  int32_t *shape) {
+  const reshape_params *p = step->node->params;
+  const edge_view *input = edge_view_in(planner, step, 0);
+  uint32_t drop = 0;
+  for (int32_t i = 0; i < p->rank; i++) {
+    const int32_t d = p->list[i] < 0 ? p->list[i] + input->rank : p->list[i];
+    if (d < 0 || d >= input->rank || input->shape[d] != 1) {
+      return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
+                            "expected dimensions of size 1 to squeeze, got dimension %lld",
+                            (long long)p->list[i]);
+    }
+    drop |= 1u << d;
+  }
+  *rank = 0;
+  for (int32_t d = 0; d < input->rank; d++) {
+    if (p->rank == 0 && input->shape[d] == 1) continue;
+    if (!(drop >> d & 1)) shape[(*rank)++] = input->shape[d];
+  }
+  return EDGE_OK;
+}
+
+static edge_status reshape_shape(edge_planner *planner, edge_step *step) {
+  const reshape_params *p = step->node->params;
+  const edge_view *input = edge_view_in(planner, step, 0);
+  int32_t shape[EDGE_MAX_RANK];
+  int32_t rank = p->rank;
+  if (p->squeeze) {
+    EDGE_TRY(squeezed_shape(planner, step, &rank, shape));
+  } else {
+    EDGE_TRY(wanted_shape(planner, step, edge_count(input->shape, 0, input->rank), shape));
+  }
+  EDGE_TRY(edge_set_shape(planner, step, 0, rank, shape));
+  edge_share(planner, step);
+  return EDGE_OK;
+}
+
+static void reshape_run(const edge_interpreter *interpreter, const edge_step *step) {
+  const void *in = edge_in(interpreter, step, 0);
+  void *out = edge_out(interpreter, step, 0);
+  if (out != in) memcpy(out, in, interpreter->views[step->node->outputs[0]].bytes);
+}
+
+const edge_operator edge_operator_reshape = {
+    .code = 22,
+    .name = "RESHAPE",
+    .version_max = 2,
+    .options_type = 17,
+    .inputs_min = 1,
+    .inputs_max = 2,
+    .compile = reshape_compile,
+    .shape = reshape_shape,
+    .run = reshape_run,
+};
+
+const edge_operator edge_operator_squeeze = {
+    .code = 43,
+    .name = "SQUEEZE",
+    .version_max = 2,
+    .options_type = 30,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .compile = squeeze_compile,
+    .shape = reshape_shape,
+    .run = reshape_run,
+};

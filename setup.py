@@ -1,0 +1,70 @@
+"""Builds the compiled core. All else is in pyproject.toml.
+
+``EDGESDK_SANITIZE=address,undefined`` builds with sanitizers, ``EDGESDK_COVERAGE=1`` for gcov.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+CSRC = Path("csrc")
+
+
+def files(*patterns: str) -> list[str]:
+    """The core's files that match, as setuptools wants them: relative, with forward slashes."""
+    found = (p for pattern in patterns for p in (ROOT / CSRC).glob(pattern))
+    return sorted(p.relative_to(ROOT).as_posix() for p in found)
+
+
+# Contraction into fused multiply-adds would change bits from one processor to the next.
+COMPILE = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+LINK = ["-pthread"]
+
+if sanitizers := os.environ.get("EDGESDK_SANITIZE"):
+    flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+    COMPILE += [*flags, "-O1", "-g"]
+    LINK += flags
+if os.environ.get("EDGESDK_COVERAGE"):
+    COMPILE += ["--coverage", "-O0"]
+    LINK += ["--coverage"]
+
+native = Extension(
+    "edgesdk._native",
+    sources=["edgesdk/_native.pyx", *files("*.c", "*/*.c")],
+    # Every header and list counts: a change in any of them rebuilds the extension.
+    depends=["edgesdk/_native.pxd", *files("*.h", "*/*.h", "*.inc")],
+    include_dirs=[CSRC.as_posix()],
+    extra_compile_args=COMPILE,
+    extra_link_args=LINK,
+    define_macros=[("CYTHON_WITHOUT_ASSERTIONS", "1")],
+)
+
+
+class BuildWithNetworks(build_py):
+    """Puts the demonstration's networks, which lie under examples/, into the wheel."""
+
+    def run(self) -> None:
+        """Copy the modules, and then the networks."""
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib, "edgesdk", "demo", "models")
+        self.mkpath(str(target))
+        for network in (ROOT / "examples" / "digits").glob("*.tflite"):
+            self.copy_file(str(network), str(target / network.name))
+
+
+if not sysconfig.get_path("include"):
+    raise SystemExit("expected the headers of Python, got none: install python3-dev")
+
+setup(
+    ext_modules=cythonize([native], build_dir="build/cython"),
+    cmdclass={"build_py": BuildWithNetworks},
+)
