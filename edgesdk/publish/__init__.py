@@ -1,0 +1,1 @@
+"""The release side: packing, signing and granting models."""
