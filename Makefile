@@ -1,0 +1,74 @@
+# Everything that a developer does with this checkout. `make demo` and `make test` set up all that
+# they need in .venv and build/, and write nothing outside of the checkout.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Changes whenever something that the environment is made of changes.
+STAMP := $(VENV)/installed
+CORE := $(VENV)/built
+SOURCES := $(shell find csrc edgesdk -name '*.[ch]' -o -name '*.inc' -o -name '*.pyx' -o -name '*.pxd') setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-quick lint bench clean sanitize wheel
+
+help:
+	@echo "make demo        run the main job on real handwritten digits, with a report"
+	@echo "make test        all tests"
+	@echo "make test-quick  all but the slow ones"
+	@echo "make lint        formatting, types, layers, warnings of the C compiler"
+	@echo "make sanitize    the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make bench       times of kernels, models and the fallback on this machine"
+	@echo "make wheel       source archive, and a wheel that is built and tested from it"
+	@echo "make clean       remove all that the others made"
+
+demo: $(CORE)
+	@$(BIN)/edgesdk demo --report reports/demo
+
+test: $(CORE)
+	@$(BIN)/python -m pytest
+
+test-quick: $(CORE)
+	@$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(CORE) $(VENV)/linters
+	@.ci/lint $(BIN)
+
+sanitize: $(STAMP)
+	@.ci/sanitize $(BIN)
+
+bench: $(CORE)
+	@$(BIN)/python benchmarks/bench_models.py
+	@$(BIN)/python benchmarks/bench_fallback.py
+
+wheel: $(STAMP)
+	@.ci/wheel $(BIN)
+
+clean:
+	rm -rf $(VENV) build dist reports *.egg-info .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find edgesdk -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment
+
+$(VENV)/bin/python:
+	@.ci/check-machine $(PYTHON)
+	@echo "==> creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml | $(VENV)/bin/python
+	@echo "==> installing libraries into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python .ci/install.py test
+	@touch $@
+
+$(VENV)/linters: pyproject.toml | $(STAMP)
+	@echo "==> installing linters into $(VENV)"
+	@$(BIN)/python .ci/install.py lint
+	@touch $@
+
+$(CORE): $(SOURCES) $(STAMP)
+	@echo "==> building the core (half a minute)"
+	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
