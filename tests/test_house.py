@@ -10,6 +10,8 @@ import pytest
 
 from edgesdk import errors
 
+pytestmark = pytest.mark.checkout
+
 ROOT = Path(__file__).parents[1]
 PYTHON = sorted((ROOT / "edgesdk").rglob("*.py"))
 CSRC = sorted([*(ROOT / "csrc").rglob("*.c"), *(ROOT / "csrc").rglob("*.h")])
