@@ -209,6 +209,8 @@ static edge_status compile_all(edge_compiler *compiler) {
     node->kernel = "scalar";
     EDGE_TRY(check_node(compiler, node));
     EDGE_TRY(node->op->compile(compiler, node));
+    /* Every operator reads its first input when it runs, also where that is a constant. */
+    EDGE_TRY(edge_keep(compiler, &model->tensors[node->inputs[0]]));
     node->options = (edge_table){0};
   }
   for (int32_t i = 0; i < model->output_count; i++) {

@@ -26,13 +26,15 @@ static bool scales_normal(const edge_tensor *tensor) {
 
 bool edge_xnn_dense_weights(const edge_tensor *weights, const edge_tensor *bias) {
   if (weights->data == NULL || !scales_normal(weights)) return false;
-  return bias == NULL || (bias->data != NULL && scales_normal(bias));
+  if (bias == NULL) return true;
+  /* Scales for each output run along the first dimension. */
+  return bias->data != NULL && scales_normal(bias) && (bias->scale.count == 1 || bias->axis == 0);
 }
 
 bool edge_xnn_weights(const edge_tensor *weights, const edge_tensor *bias) {
   if (!edge_xnn_dense_weights(weights, bias)) return false;
   /* Per-channel weights want a per-channel bias, per-tensor weights a per-tensor one. */
-  return bias == NULL || (bias->scale.count > 1) == (weights->scale.count > 1);
+  return bias == NULL || (bias->rank == 1 && (bias->scale.count > 1) == (weights->scale.count > 1));
 }
 
 bool edge_xnn_scales(const edge_tensor *weights, float input, float output) {

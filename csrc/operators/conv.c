@@ -43,7 +43,9 @@ static edge_status check_tensors(edge_compiler *c, const edge_node *node) {
   if (edge_count(weights->shape, 0, 4) == 0) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
   }
-  return bias ? edge_expect_bias(c, node, bias, weights->shape[0]) : EDGE_OK;
+  if (bias == NULL) return EDGE_OK;
+  EDGE_TRY(edge_expect_constant(c, node, bias, "biases"));
+  return edge_expect_bias(c, node, bias, weights->shape[0]);
 }
 
 /* What XNNPACK takes and builds; otherwise the optimised kernel's arithmetic. */

@@ -46,7 +46,9 @@ static edge_status check_tensors(edge_compiler *c, const edge_node *node) {
                           (long long)channels, (long long)weights->shape[0],
                           (long long)weights->shape[3]);
   }
-  return bias ? edge_expect_bias(c, node, bias, weights->shape[3]) : EDGE_OK;
+  if (bias == NULL) return EDGE_OK;
+  EDGE_TRY(edge_expect_constant(c, node, bias, "biases"));
+  return edge_expect_bias(c, node, bias, weights->shape[3]);
 }
 
 /* XNNPACK goes by the multiplier in the options, LiteRT's own kernel by the shapes. */

@@ -194,7 +194,8 @@ static edge_status dequantize_compile(edge_compiler *c, edge_node *node) {
   EDGE_TRY(edge_expect_quant(c, node, input, "an input", &p->input));
   EDGE_TRY(edge_keep(c, input));
   p->is_unsigned = input->type == EDGE_UINT8;
-  p->xnn = edge_xnn_activation(input);
+  /* The delegate unpacks int8 constants itself, by LiteRT's own kernel. */
+  p->xnn = edge_xnn_activation(input) && (input->data == NULL || p->is_unsigned);
   if (p->xnn) edge_fold_unary(c, node);
   node->kernel = "8 bits to f32";
   return EDGE_OK;
