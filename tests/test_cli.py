@@ -478,6 +478,11 @@ def test_a_full_disk_behind_standard_output_is_an_error(shell, arguments):
     )
 
 
+def heed_ctrl_c():
+    """A shell without job control starts what it puts into the background with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_it_with_130(workshop, environment):
     """While it waits for a program that signs and has said that it begins."""
     (workshop.folder / "slow.py").write_text(
@@ -489,6 +494,7 @@ def test_ctrl_c_ends_it_with_130(workshop, environment):
             [sys.executable, "-m", "edgesdk.cli", "sign", "digits.emb",
              "--key", f"exec:{sys.executable} slow.py", *flags],
             cwd=workshop.folder, env=environment, text=True,
+            preexec_fn=heed_ctrl_c,  # noqa: PLW1509
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         with process:
