@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,3 +73,10 @@ def test_a_changed_constant_is_rebuilt(tree, name, old, new, expression):
     assert library.read_bytes() != before
     if name == "kernels.inc":
         assert ask(tree, expression) == "renamed"
+
+
+def test_the_digests_that_every_wheel_must_reproduce_are_those_of_litert():
+    smoke = runpy.run_path(str(ROOT / ".ci" / "smoke.py"))
+    for name, expected in smoke["EXPECTED"].items():
+        reference = Interpreter(str(ROOT / "examples" / "digits" / f"{name}.tflite"))
+        assert smoke["digest"](reference) == expected
