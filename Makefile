@@ -10,7 +10,7 @@ CORE := $(VENV)/built
 SOURCES := $(shell find csrc edgesdk -name '*.[ch]' -o -name '*.inc' -o -name '*.pyx' -o -name '*.pxd') setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint bench clean sanitize wheel
+.PHONY: help demo test test-quick lint bench clean sanitize coverage wheel
 
 help:
 	@echo "make demo        run the main job on real handwritten digits, with a report"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-quick  all but the slow ones"
 	@echo "make lint        formatting, types, layers, warnings of the C compiler"
 	@echo "make sanitize    the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make coverage    what the tests reach, in Python and in C, with gates"
 	@echo "make bench       times of kernels, models and the fallback on this machine"
 	@echo "make wheel       source archive, and a wheel that is built and tested from it"
 	@echo "make clean       remove all that the others made"
@@ -36,6 +37,9 @@ lint: $(CORE) $(VENV)/linters
 
 sanitize: $(STAMP)
 	@.ci/sanitize $(BIN)
+
+coverage: $(STAMP) $(VENV)/linters
+	@.ci/coverage $(BIN)
 
 bench: $(CORE)
 	@$(BIN)/python benchmarks/bench_models.py
@@ -70,5 +74,7 @@ $(VENV)/linters: pyproject.toml | $(STAMP)
 $(CORE): $(SOURCES) $(STAMP)
 	@echo "==> building the core (half a minute)"
 	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@# setuptools warns of a folder of the package's name: that folder is what is meant.
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-build-isolation --no-deps --editable .
 	@touch $@
