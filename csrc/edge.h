@@ -6,7 +6,8 @@
  *
  * Functions that can fail return an edge_status and, when `error` is not NULL, say in it what was
  * expected and what came. Nothing here prints, exits, or reads the environment. A model may be
- * used from several threads at once; an interpreter by one thread at a time, which is checked.
+ * used from several threads at once; an interpreter by one thread at a time, which is checked. A
+ * child of the process that made them can only release them; all else says EDGE_FORKED.
  */
 #ifndef EDGE_H
 #define EDGE_H
@@ -172,12 +173,14 @@ EDGE_API edge_status edge_model_create(const void *bytes, size_t size,
                                        edge_error *error);
 /* Gives up the caller's hold; interpreters keep theirs. NULL is allowed. */
 EDGE_API void edge_model_release(edge_model *model);
-EDGE_API void edge_model_describe(const edge_model *model, edge_model_info *info);
+EDGE_API edge_status edge_model_describe(const edge_model *model, edge_model_info *info,
+                                         edge_error *error);
 EDGE_API edge_status edge_model_operator(const edge_model *model, int32_t index,
-                                         edge_operator_info *info);
+                                         edge_operator_info *info, edge_error *error);
 /* Entry i of a signature: inputs first, then outputs. `entry` may be NULL. */
 EDGE_API edge_status edge_model_signature(const edge_model *model, int32_t index, int32_t i,
-                                          edge_signature_info *info, edge_signature_entry *entry);
+                                          edge_signature_info *info, edge_signature_entry *entry,
+                                          edge_error *error);
 
 /* `threads` is cut to what edge_cpu_describe() says; at least 1. */
 EDGE_API edge_status edge_interpreter_create(edge_model *model, int32_t threads,
@@ -192,7 +195,7 @@ EDGE_API edge_status edge_interpreter_invoke(edge_interpreter *interpreter, edge
 /* What is known of a tensor now. `data` points into the arena, or at the file's constant. Inputs
  * are kept and outputs stand until the next invoke; other tensors share memory. */
 EDGE_API edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t index,
-                                             edge_tensor_info *info);
+                                             edge_tensor_info *info, edge_error *error);
 
 /* This machine and build. Kernel i of all tables; false past the last one. */
 EDGE_API void edge_cpu_describe(edge_cpu_info *info);

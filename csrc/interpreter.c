@@ -164,9 +164,13 @@ edge_status edge_interpreter_allocate(edge_interpreter *interpreter, edge_error 
 }
 
 edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t index,
-                                    edge_tensor_info *info) {
+                                    edge_tensor_info *info, edge_error *error) {
   const edge_model *model = interpreter->model;
-  if (index < 0 || index >= model->tensor_count) return EDGE_INVALID_ARGUMENT;
+  EDGE_TRY(edge_check_owner(interpreter->owner, error));
+  if (index < 0 || index >= model->tensor_count) {
+    return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected a tensor below %lld, got %lld",
+                     (long long)model->tensor_count, (long long)index);
+  }
   const edge_tensor *tensor = &model->tensors[index];
   const edge_view *view = &interpreter->views[index];
   *info = (edge_tensor_info){.name = tensor->name,

@@ -11,15 +11,15 @@
  * zeroed pages as they are touched. */
 enum { BLOCK_SIZE = 64 * 1024, MAPPED_FROM = 1024 * 1024 };
 
+/* Lies apart from the memory that it describes: a forked child finds that empty, and must still be
+ * able to give it back. */
 typedef struct edge_block {
   struct edge_block *next;
-  uint64_t size; /* of the block, this head included */
+  uint8_t *memory;
+  uint64_t size;
   uint64_t used;
-  uint64_t locked;
   bool mapped;
 } edge_block;
-
-enum { BLOCK_HEAD = (sizeof(edge_block) + EDGE_ALIGN - 1) / EDGE_ALIGN * EDGE_ALIGN };
 
 void edge_wipe(void *memory, size_t size) {
   if (memory == NULL) return;
@@ -68,37 +68,38 @@ static uint64_t round_to_pages(uint64_t size) {
   return edge_round_up(size, (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
+static void *zeroed_pages_or_heap(edge_block *block, bool secret, uint64_t *locked) {
+  void *memory = NULL;
+  if (secret) return map_secret(block->size, locked);
+  if (block->mapped) return map_pages(block->size);
+  if (posix_memalign(&memory, EDGE_ALIGN, block->size) != 0) return NULL;
+  return memset(memory, 0, block->size);
+}
+
 /* A block of at least `size` bytes in front of the region's list; NULL and *error on failure. */
 static edge_block *block_create(edge_region *region, uint64_t size, edge_error *error) {
-  edge_block *block = NULL;
   uint64_t locked = 0;
-  const bool mapped = region->secret || size >= MAPPED_FROM;
-  if (mapped) {
-    size = round_to_pages(size);
-    block = region->secret ? map_secret(size, &locked) : map_pages(size);
-  } else {
-    void *memory = NULL;
-    size = edge_round_up(size, EDGE_ALIGN);
-    if (posix_memalign(&memory, EDGE_ALIGN, size) == 0) {
-      block = memset(memory, 0, size);
-    }
+  edge_block *block = calloc(1, sizeof *block);
+  if (block != NULL) {
+    block->mapped = region->secret || size >= MAPPED_FROM;
+    block->size = block->mapped ? round_to_pages(size) : edge_round_up(size, EDGE_ALIGN);
+    block->memory = zeroed_pages_or_heap(block, region->secret, &locked);
   }
-  if (block == NULL) {
+  if (block == NULL || block->memory == NULL) {
+    free(block);
     edge_report(error, EDGE_OUT_OF_MEMORY, "expected %llu bytes from the system, got none",
                 (unsigned long long)size);
     return NULL;
   }
-  if (region->require_locked && locked < size) {
-    (void)munmap(block, size);
-    edge_report(error, EDGE_LOCK_REFUSED, "expected %llu bytes of locked memory, got %llu",
-                (unsigned long long)size, (unsigned long long)locked);
-    return NULL;
-  }
-  *block = (edge_block){
-      .next = region->blocks, .size = size, .used = BLOCK_HEAD, .locked = locked, .mapped = mapped};
+  block->next = region->blocks;
   region->blocks = block;
-  region->mapped += size;
+  region->mapped += block->size;
   region->locked += locked;
+  if (region->require_locked && locked < block->size) {
+    edge_report(error, EDGE_LOCK_REFUSED, "expected %llu bytes of locked memory, got %llu",
+                (unsigned long long)block->size, (unsigned long long)locked);
+    return NULL; /* the block goes with its region */
+  }
   return block;
 }
 
@@ -113,16 +114,15 @@ void *edge_region_alloc(edge_region *region, uint64_t count, uint64_t size, edge
   const uint64_t wanted = edge_round_up(count * size, EDGE_ALIGN) + EDGE_SLACK;
   edge_block *block = region->blocks;
   if (block == NULL || block->size - block->used < wanted) {
-    const uint64_t whole = BLOCK_HEAD + wanted;
-    if (region->mapped + whole > most) {
+    if (region->mapped + wanted > most) {
       edge_report(error, EDGE_LIMIT_EXCEEDED, "expected at most %llu bytes of memory, got %llu",
-                  (unsigned long long)most, (unsigned long long)region->mapped + whole);
+                  (unsigned long long)most, (unsigned long long)region->mapped + wanted);
       return NULL;
     }
-    block = block_create(region, whole > BLOCK_SIZE ? whole : BLOCK_SIZE, error);
+    block = block_create(region, wanted > BLOCK_SIZE ? wanted : BLOCK_SIZE, error);
     if (block == NULL) return NULL;
   }
-  uint8_t *memory = (uint8_t *)block + block->used;
+  uint8_t *memory = block->memory + block->used;
   block->used += wanted;
   return memory;
 }
@@ -131,14 +131,13 @@ void edge_region_release(edge_region *region) {
   edge_block *block = region->blocks;
   while (block != NULL) {
     edge_block *next = block->next;
-    const uint64_t size = block->size;
-    const bool mapped = block->mapped;
-    if (region->secret) edge_wipe(block, size); /* the head goes as well */
-    if (mapped) {
-      (void)munmap(block, size); /* unlocks as well */
+    if (region->secret) edge_wipe(block->memory, block->size);
+    if (block->mapped) {
+      (void)munmap(block->memory, block->size); /* unlocks as well */
     } else {
-      free(block);
+      free(block->memory);
     }
+    free(block);
     block = next;
   }
   region->blocks = NULL;

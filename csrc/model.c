@@ -99,7 +99,8 @@ void edge_model_release(edge_model *model) {
   free(model);
 }
 
-void edge_model_describe(const edge_model *model, edge_model_info *info) {
+edge_status edge_model_describe(const edge_model *model, edge_model_info *info, edge_error *error) {
+  EDGE_TRY(edge_check_owner(model->owner, error));
   *info = (edge_model_info){.tensor_count = model->tensor_count,
                             .operator_count = model->node_count,
                             .subgraph_count = model->subgraph_count,
@@ -112,10 +113,20 @@ void edge_model_describe(const edge_model *model, edge_model_info *info) {
                             .packed_bytes = model->packed_bytes,
                             .mapped_bytes = model->region.mapped,
                             .locked_bytes = model->region.locked};
+  return EDGE_OK;
 }
 
-edge_status edge_model_operator(const edge_model *model, int32_t index, edge_operator_info *info) {
-  if (index < 0 || index >= model->node_count) return EDGE_INVALID_ARGUMENT;
+static edge_status check_index(const edge_model *model, const char *what, int32_t index,
+                               int32_t count, edge_error *error) {
+  EDGE_TRY(edge_check_owner(model->owner, error));
+  if (index >= 0 && index < count) return EDGE_OK;
+  return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected %s below %lld, got %lld", what,
+                   (long long)count, (long long)index);
+}
+
+edge_status edge_model_operator(const edge_model *model, int32_t index, edge_operator_info *info,
+                                edge_error *error) {
+  EDGE_TRY(check_index(model, "an operator", index, model->node_count, error));
   const edge_node *node = &model->nodes[index];
   *info = (edge_operator_info){.name = node->op->name,
                                .version = node->version,
@@ -129,8 +140,9 @@ edge_status edge_model_operator(const edge_model *model, int32_t index, edge_ope
 }
 
 edge_status edge_model_signature(const edge_model *model, int32_t index, int32_t i,
-                                 edge_signature_info *info, edge_signature_entry *entry) {
-  if (index < 0 || index >= model->signature_count) return EDGE_INVALID_ARGUMENT;
+                                 edge_signature_info *info, edge_signature_entry *entry,
+                                 edge_error *error) {
+  EDGE_TRY(check_index(model, "a signature", index, model->signature_count, error));
   const edge_signature *signature = &model->signatures[index];
   *info = (edge_signature_info){.key = signature->key,
                                 .key_size = signature->key_size,
@@ -138,9 +150,8 @@ edge_status edge_model_signature(const edge_model *model, int32_t index, int32_t
                                 .input_count = signature->input_count,
                                 .output_count = signature->output_count};
   if (entry == NULL) return EDGE_OK;
-  if (i < 0 || i >= signature->input_count + signature->output_count) {
-    return EDGE_INVALID_ARGUMENT;
-  }
+  EDGE_TRY(
+      check_index(model, "an entry", i, signature->input_count + signature->output_count, error));
   *entry = signature->entries[i];
   return EDGE_OK;
 }

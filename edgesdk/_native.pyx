@@ -93,9 +93,13 @@ cdef class Model:
     def __dealloc__(self):
         edge_model_release(self.handle)
 
+    cdef int look(self, edge_model_info *info) except -1:
+        cdef edge_error error
+        return check(edge_model_describe(self.handle, info, &error), &error)
+
     def describe(self):
         cdef edge_model_info info
-        edge_model_describe(self.handle, &info)
+        self.look(&info)
         return {
             "tensors": info.tensor_count,
             "operators": info.operator_count,
@@ -109,10 +113,14 @@ cdef class Model:
         }
 
     def operators(self):
+        cdef edge_model_info model
         cdef edge_operator_info info
-        cdef int32_t i = 0
+        cdef edge_error error
+        cdef int32_t i
+        self.look(&model)
         found = []
-        while edge_model_operator(self.handle, i, &info) == EDGE_OK:
+        for i in range(model.operator_count):
+            check(edge_model_operator(self.handle, i, &info, &error), &error)
             found.append({
                 "name": info.name.decode(),
                 "version": info.version,
@@ -121,18 +129,21 @@ cdef class Model:
                 "inputs": numbers(info.inputs, info.input_count),
                 "outputs": numbers(info.outputs, info.output_count),
             })
-            i += 1
         return found
 
     def signatures(self):
+        cdef edge_model_info model
         cdef edge_signature_info info
         cdef edge_signature_entry entry
-        cdef int32_t i = 0, j
+        cdef edge_error error
+        cdef int32_t i, j
+        self.look(&model)
         found = []
-        while edge_model_signature(self.handle, i, 0, &info, NULL) == EDGE_OK:
+        for i in range(model.signature_count):
+            check(edge_model_signature(self.handle, i, 0, &info, NULL, &error), &error)
             entries = []
             for j in range(info.input_count + info.output_count):
-                edge_model_signature(self.handle, i, j, &info, &entry)
+                check(edge_model_signature(self.handle, i, j, &info, &entry, &error), &error)
                 entries.append((text(entry.name, entry.name_size), entry.tensor))
             found.append({
                 "key": text(info.key, info.key_size),
@@ -140,7 +151,6 @@ cdef class Model:
                 "inputs": entries[:info.input_count],
                 "outputs": entries[info.input_count:],
             })
-            i += 1
         return found
 
 
@@ -186,9 +196,11 @@ cdef class Interpreter:
         check(status, &error)
 
     cdef int look(self, int32_t index, edge_tensor_info *info) except -1:
-        if edge_interpreter_tensor(self.handle, index, info) != EDGE_OK:
+        cdef edge_error error
+        cdef edge_status status = edge_interpreter_tensor(self.handle, index, info, &error)
+        if status == EDGE_INVALID_ARGUMENT:
             raise errors.InputError("tensor", f"expected a tensor of the model, got index {index}")
-        return 0
+        return check(status, &error)
 
     def tensor(self, int32_t index):
         cdef edge_tensor_info info

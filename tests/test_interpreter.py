@@ -25,7 +25,14 @@ from edgesdk.errors import (
     ResourceError,
     UnsupportedOperatorError,
 )
-from edgesdk.interpreter import Interpreter, LockedMemory, OpResolverType, load_delegate, machine
+from edgesdk.interpreter import (
+    Interpreter,
+    LockedMemory,
+    OpResolverType,
+    load_delegate,
+    machine,
+    pack,
+)
 from edgesdk.limits import ModelLimits
 
 
@@ -452,12 +459,20 @@ def in_child(function):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("protected", [False, True], ids=["plain", "protected"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_forked_child_is_told_to_load_again(tiny, threads):
-    made = loaded(tiny, num_threads=threads)
+def test_a_forked_child_is_told_to_load_again(tiny, threads, protected):
+    made = Interpreter.over(pack(tiny, protected=protected), num_threads=threads)
+    made.allocate_tensors()
     expected = run(made, frame())
     assert "load again in the child" in in_child(made.invoke)
     assert "load again in the child" in in_child(made.allocate_tensors)
+    assert "load again in the child" in in_child(lambda: made.set_tensor(0, frame()))
+    assert "load again in the child" in in_child(lambda: made.get_tensor(made.output_indices[0]))
+    assert "load again in the child" in in_child(made.get_input_details)
+    assert "load again in the child" in in_child(made.operators)
+    assert "load again in the child" in in_child(made.get_signature_list)
+    assert "load again in the child" in in_child(made.memory)
 
     def load_again():
         return np.array_equal(run(loaded(tiny, num_threads=threads), frame()), expected)
@@ -467,8 +482,10 @@ def test_a_forked_child_is_told_to_load_again(tiny, threads):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_can_let_go_of_its_copy(tiny):
-    box = [loaded(tiny, num_threads=2)]
+@pytest.mark.parametrize("protected", [False, True], ids=["plain", "protected"])
+def test_a_forked_child_can_let_go_of_its_copy(tiny, protected):
+    box = [Interpreter.over(pack(tiny, protected=protected), num_threads=2)]
+    box[0].allocate_tensors()
 
     def let_go():
         box.clear()
