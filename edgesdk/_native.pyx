@@ -56,7 +56,8 @@ cdef class Model:
     """A model, packed for one kernel table. Immutable; interpreters share it."""
 
     cdef edge_model *handle
-    cdef object source
+    cdef Py_buffer view
+    cdef bint holds_view
     cdef object __weakref__
 
     def __cinit__(self, source, *, str isa=None, object limits=None, bint transient=False,
@@ -64,7 +65,6 @@ cdef class Model:
         cdef edge_model_options options
         cdef edge_error error
         cdef edge_status status
-        cdef Py_buffer view
         cdef bytes isa_name = b"" if isa is None else isa.encode()
         memset(&options, 0, sizeof(options))
         options.transient = transient
@@ -79,19 +79,25 @@ cdef class Model:
             options.limits.tensor_bytes = limits.tensor_bytes
             options.limits.arena_bytes = limits.arena_bytes
             options.limits.packed_bytes = limits.packed_bytes
-        PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
-        try:
-            with nogil:
-                status = edge_model_create(view.buf, <size_t>view.len, &options, &self.handle,
-                                           &error)
-        finally:
-            PyBuffer_Release(&view)
+        PyObject_GetBuffer(source, &self.view, PyBUF_SIMPLE)
+        self.holds_view = True
+        with nogil:
+            status = edge_model_create(self.view.buf, <size_t>self.view.len, &options,
+                                       &self.handle, &error)
+        # The core refers to the bytes of a model that is not transient: their owner may neither
+        # free nor resize them before the model is gone.
+        if transient:
+            self.let_go()
         check(status, &error)
-        # The core refers to the bytes of a model that is not transient.
-        self.source = None if transient else source
 
     def __dealloc__(self):
         edge_model_release(self.handle)
+        self.let_go()
+
+    cdef void let_go(self):
+        if self.holds_view:
+            self.holds_view = False
+            PyBuffer_Release(&self.view)
 
     cdef int look(self, edge_model_info *info) except -1:
         cdef edge_error error

@@ -105,6 +105,24 @@ def test_reads_a_path(tiny, tmp_path):
         assert np.array_equal(run(made, frame()), expected)
 
 
+def test_the_bytes_of_a_model_stay_where_they_are(tiny):
+    content = bytearray(tiny)
+    made = loaded(content)
+    with pytest.raises(BufferError):
+        content.clear()
+    assert made.get_input_details()[0]["name"] == "frame"
+    made.close()
+    content.clear()
+    content = bytearray(tiny)
+    packed = pack(content, protected=True)
+    content.clear()
+    assert packed.describe()["operators"] == 2
+    for broken in (bytearray(tiny[:50]), bytearray()):
+        with pytest.raises(EdgeError):
+            Interpreter(model_content=broken)
+        broken.extend(b"nobody holds it")
+
+
 def test_refuses_a_missing_path(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         Interpreter(model_path=tmp_path / "nothing.tflite")
