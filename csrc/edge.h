@@ -70,7 +70,8 @@ typedef enum edge_type {
   EDGE_INT4 = 17,
 } edge_type;
 
-/* Bounds on what a file may ask for. A member that is 0 takes its default. */
+/* Bounds on what a file may ask for. A member that is 0 takes its default; model_bytes and
+ * tensor_bytes never go beyond theirs. */
 typedef struct edge_limits {
   uint64_t model_bytes;  /* size of the file, default 2^31 - 1 */
   uint32_t tensors;      /* in all subgraphs, default 65,536 */

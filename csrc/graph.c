@@ -13,9 +13,9 @@
 
 #include "internal.h"
 
-/* Names and scales are the only lists that are read once for each table that names them: a file may
- * make many tables share one long list, so the sum is bounded and not only each one. */
-enum { NAME_BYTES_MAX = 16 * 1024 * 1024, SCALES_MAX = 16 * 1024 * 1024 };
+/* Names, scales and lists of tensors are read once for each table that names them: a file may make
+ * many tables share one long list, so the sum is bounded and not only each one. */
+enum { NAME_BYTES_MAX = 16 * 1024 * 1024, SCALES_MAX = 16 * 1024 * 1024, ENTRIES_MAX = 1 << 20 };
 enum { INPUTS_MAX = 4096, SIGNATURES_MAX = 1024 };
 
 typedef struct reader {
@@ -26,6 +26,7 @@ typedef struct reader {
   edge_vector buffers;
   uint64_t name_bytes;
   uint64_t scales;
+  uint64_t entries;
 } reader;
 
 static edge_status malformed(reader *r, const char *what, long long index, const char *expected) {
@@ -80,23 +81,16 @@ static edge_status read_shape(reader *r, const edge_vector *list, const char *wh
   return EDGE_OK;
 }
 
-/* The bytes of a shape, or an error; types without a fixed size give 0. Elements are bounded even
- * there, so that no product of dimensions overflows later. */
+/* The bytes of a shape, or an error; types without a fixed size give 0. */
 static edge_status shape_bytes(reader *r, const edge_tensor *tensor, long long index,
                                uint64_t *bytes) {
   const uint64_t size = edge_type_size(tensor->type);
-  const uint64_t most = r->model->limits.tensor_bytes / (size ? size : 1);
-  uint64_t elements = 1;
-  for (int32_t i = 0; i < tensor->rank; i++) {
-    const uint64_t dimension = (uint64_t)tensor->shape[i];
-    if (dimension != 0 && elements > most / dimension) {
-      return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
-                       "tensor %lld: expected at most %llu bytes, got a shape for more", index,
-                       (unsigned long long)r->model->limits.tensor_bytes);
-    }
-    elements *= dimension;
+  if (!edge_shape_bytes(tensor->shape, tensor->rank, size, r->model->limits.tensor_bytes, bytes)) {
+    return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
+                     "tensor %lld: expected at most %llu bytes, got a shape for more", index,
+                     (unsigned long long)r->model->limits.tensor_bytes);
   }
-  *bytes = tensor->type == EDGE_INT4 ? (elements + 1) / 2 : elements * size;
+  if (size == 0) *bytes = tensor->type == EDGE_INT4 ? (*bytes + 1) / 2 : 0;
   return EDGE_OK;
 }
 
@@ -247,17 +241,27 @@ static void *model_array(reader *r, uint64_t count, uint64_t size) {
   return edge_region_alloc(&r->model->region, count ? count : 1, size, r->error);
 }
 
+/* Counts a list of tensors. */
+static edge_status count_entries(reader *r, const char *what, long long index, uint32_t count) {
+  if (count > INPUTS_MAX) {
+    return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
+                     "%s %lld: expected at most %lld tensors, got %lld", what, index,
+                     (long long)INPUTS_MAX, (long long)count);
+  }
+  r->entries += count;
+  if (r->entries <= ENTRIES_MAX) return EDGE_OK;
+  return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
+                   "%s %lld: expected lists of at most %lld tensors in all, got %llu", what, index,
+                   (long long)ENTRIES_MAX, (unsigned long long)r->entries);
+}
+
 /* Tensor indices, each in least ... tensor_count - 1. */
 static edge_status read_indices(reader *r, const edge_table *table, uint32_t field,
                                 const char *what, long long index, int32_t least,
                                 const int32_t **indices, int32_t *count) {
   edge_vector list;
   if (!edge_table_vector(table, field, 4, &list)) return malformed(r, what, index, "indices");
-  if (list.count > INPUTS_MAX) {
-    return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
-                     "%s %lld: expected at most %lld tensors, got %lld", what, index,
-                     (long long)INPUTS_MAX, (long long)list.count);
-  }
+  EDGE_TRY(count_entries(r, what, index, list.count));
   int32_t *copy = model_array(r, list.count, sizeof *copy);
   if (copy == NULL) return edge_no_memory(r->error);
   for (uint32_t i = 0; i < list.count; i++) {
@@ -506,11 +510,8 @@ static edge_status read_signature(reader *r, const edge_table *table, edge_signa
       !edge_table_u32(table, SIGNATURE_SUBGRAPH, 0, &signature->subgraph)) {
     return malformed(r, "signature", index, "a table");
   }
-  if (inputs.count > INPUTS_MAX || outputs.count > INPUTS_MAX) {
-    return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
-                     "signature %lld: expected at most %lld tensors, got %lld and %lld", index,
-                     (long long)INPUTS_MAX, (long long)inputs.count, (long long)outputs.count);
-  }
+  EDGE_TRY(count_entries(r, "signature", index, inputs.count));
+  EDGE_TRY(count_entries(r, "signature", index, outputs.count));
   if (signature->subgraph >= (uint32_t)r->model->subgraph_count) {
     return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                      "signature %lld: expected a subgraph below %lld, got %lld", index,

@@ -382,7 +382,23 @@ const char *edge_type_name(edge_type type);
 /* Whether callers may read or write the tensor: a graph input or output. */
 bool edge_is_graph_tensor(const edge_model *model, int32_t tensor);
 
-/* Elements of a shape whose product is known to fit. */
+/* The bytes of a shape, at most `most`; types without a fixed size count as bytes. False: more. A
+ * dimension of 0 counts as 1 against `most`, so that no product of some dimensions overflows. */
+static inline bool edge_shape_bytes(const int32_t *shape, int32_t rank, uint64_t size,
+                                    uint64_t most, uint64_t *bytes) {
+  uint64_t all = size ? size : 1;
+  bool empty = false;
+  for (int32_t i = 0; i < rank; i++) {
+    if (shape[i] < 0) return false;
+    empty |= shape[i] == 0;
+    if (shape[i] > 0 && all > most / (uint64_t)shape[i]) return false;
+    if (shape[i] > 0) all *= (uint64_t)shape[i];
+  }
+  *bytes = empty ? 0 : all;
+  return true;
+}
+
+/* Elements of a shape that edge_shape_bytes() has passed, or of some of its dimensions. */
 static inline int64_t edge_count(const int32_t *shape, int32_t from, int32_t to) {
   int64_t count = 1;
   for (int32_t i = from; i < to; i++) count *= shape[i];

@@ -104,20 +104,17 @@ static edge_status check_resize(const edge_interpreter *interpreter, int32_t ten
     return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected a rank in 0 ... %lld, got %lld",
                      (long long)EDGE_MAX_RANK, (long long)rank);
   }
-  uint64_t bytes = edge_type_size(model->tensors[tensor].type);
   for (int32_t i = 0; i < rank; i++) {
     if (shape[i] < 0) {
       return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected dimensions of at least 0, got %lld",
                        (long long)shape[i]);
     }
-    if (shape[i] != 0 && bytes > model->limits.tensor_bytes / (uint64_t)shape[i]) {
-      return edge_fail(error, EDGE_LIMIT_EXCEEDED,
-                       "expected a tensor of at most %llu bytes, got more",
-                       (unsigned long long)model->limits.tensor_bytes);
-    }
-    bytes *= (uint64_t)shape[i];
   }
-  return EDGE_OK;
+  uint64_t bytes;
+  const uint64_t size = edge_type_size(model->tensors[tensor].type);
+  if (edge_shape_bytes(shape, rank, size, model->limits.tensor_bytes, &bytes)) return EDGE_OK;
+  return edge_fail(error, EDGE_LIMIT_EXCEEDED, "expected a tensor of at most %llu bytes, got more",
+                   (unsigned long long)model->limits.tensor_bytes);
 }
 
 static void drop_plan(edge_interpreter *interpreter) {

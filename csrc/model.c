@@ -12,6 +12,10 @@ static edge_limits limits_or_defaults(const edge_limits *limits) {
                             .arena_bytes = INT32_MAX,
                             .packed_bytes = UINT64_C(1) << 32};
   edge_limits l = *limits;
+  /* Dimensions and counts of elements are int32 in many places; sums of all are uint64. */
+  if (l.tensor_bytes > most.tensor_bytes) l.tensor_bytes = most.tensor_bytes;
+  if (l.arena_bytes > INT64_MAX / 2) l.arena_bytes = INT64_MAX / 2;
+  if (l.packed_bytes > INT64_MAX / 2) l.packed_bytes = INT64_MAX / 2;
   if (l.model_bytes == 0) l.model_bytes = most.model_bytes;
   if (l.tensors == 0) l.tensors = most.tensors;
   if (l.operators == 0) l.operators = most.operators;

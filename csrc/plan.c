@@ -27,7 +27,6 @@ edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t
   const edge_tensor *tensor = &interpreter->model->tensors[index];
   edge_view *view = &interpreter->views[index];
   const uint64_t most = interpreter->model->limits.tensor_bytes;
-  uint64_t bytes = edge_type_size(tensor->type);
   view->rank = rank;
   for (int32_t d = 0; d < rank; d++) {
     if (shape[d] < 0) {
@@ -35,16 +34,14 @@ edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t
                             "expected an output shape of entries of at least 0, got %lld",
                             (long long)shape[d]);
     }
-    if (shape[d] != 0 && bytes > most / (uint64_t)shape[d]) {
-      return edge_step_fail(planner, step, EDGE_LIMIT_EXCEEDED,
-                            "expected an output of at most %llu bytes, got more",
-                            (unsigned long long)most);
-    }
     view->shape[d] = shape[d];
-    bytes *= (uint64_t)shape[d];
   }
-  view->bytes = bytes;
-  return EDGE_OK;
+  if (edge_shape_bytes(shape, rank, edge_type_size(tensor->type), most, &view->bytes)) {
+    return EDGE_OK;
+  }
+  return edge_step_fail(planner, step, EDGE_LIMIT_EXCEEDED,
+                        "expected an output of at most %llu bytes, got more",
+                        (unsigned long long)most);
 }
 
 edge_status edge_expect_image(edge_planner *planner, const edge_step *step, const edge_view *input,

@@ -2,10 +2,18 @@
 
 #include "requantize.h"
 
+/* More than any rank; repeated ones are allowed. Many operators may name one long list. */
+enum { AXES_MAX = 64 };
+
 edge_status edge_read_axes(edge_compiler *compiler, const edge_node *node, const edge_tensor *axes,
                            int32_t rank, uint32_t *bits) {
   EDGE_TRY(edge_expect_type(compiler, node, axes, "axes", EDGE_INT32));
   EDGE_TRY(edge_expect_constant(compiler, node, axes, "axes"));
+  if (axes->data_size / 4 > AXES_MAX) {
+    return edge_node_fail(compiler, node, EDGE_LIMIT_EXCEEDED,
+                          "expected at most %lld axes, got %llu", (long long)AXES_MAX,
+                          (unsigned long long)axes->data_size / 4);
+  }
   *bits = 0;
   for (uint64_t i = 0; i < axes->data_size / 4; i++) {
     const int32_t axis = edge_load_i32(axes->data + i * 4);

@@ -360,6 +360,57 @@ def test_constants_may_lie_outside_of_the_flatbuffer():
     assert np.array_equal(*runs)
 
 
+def test_dimensions_of_zero_hide_no_others():
+    """An empty tensor whose other dimensions overflow any product."""
+    huge = 2**31 - 1
+    for shape, order in (([0, huge, huge, huge], [1, 2, 3, 0]), ([huge, huge, 0, huge], [0, 1, 3, 2])):
+        net = Network(1)
+        x = net.input(shape)
+        y = net.transpose(x, order)
+        with pytest.raises(ResourceError, match="a shape for more"):
+            Interpreter(model_content=net.build(y))
+    net = Network(1)
+    x = net.input([0, 1, 1, 1])
+    made = Interpreter(model_content=net.build(net.transpose(x, [1, 2, 3, 0])))
+    with pytest.raises(ResourceError, match="at most 2147483647 bytes"):
+        made.resize_tensor_input(x, [0, huge, huge, huge])
+    made.resize_tensor_input(x, [0, 3, 5, 7])
+    made.allocate_tensors()
+    made.invoke()
+    assert made.get_tensor(made.output_indices[0]).shape == (3, 5, 7, 0)
+
+
+def test_limits_beyond_int32_are_cut():
+    net = Network(1)
+    x = net.input([1, 8])
+    content = net.build(net.reshape(x, [8]))
+    wide = ModelLimits(tensor_bytes=2**63, arena_bytes=2**63, packed_bytes=2**63)
+    made = Interpreter(model_content=content, limits=wide)
+    with pytest.raises(ResourceError, match="at most 2147483647 bytes"):
+        made.resize_tensor_input(x, [2**20, 2**20])
+
+
+def test_lists_of_tensors_are_bounded_in_all():
+    """Each list is allowed; a file that names one list often would make gigabytes of it."""
+    net = Network(1)
+    x = net.input([1, 1])
+    options = schema.ConcatenationOptionsT()
+    options.axis = 1
+    out = x
+    for _ in range(300):
+        out = net.operator("CONCATENATION", [out] + [x] * 4000, [net.like(x, [1, 1])], options)
+    with pytest.raises(ResourceError, match="lists of at most 1048576 tensors in all"):
+        Interpreter(model_content=net.build(out))
+
+
+def test_axes_are_bounded():
+    net = Network(1)
+    x = net.input([1, 6, 6, 3])
+    assert try_to_run(net.build(net.mean(x, (1, 2) * 32)))
+    with pytest.raises(ResourceError, match="at most 64 axes, got 66"):
+        Interpreter(model_content=net.build(net.mean(x, (1, 2) * 33)))
+
+
 def test_many_tensors_may_not_multiply_one_long_list():
     """A file of a few kilobytes that makes thousands of tables share one long name."""
     net, out = small()
