@@ -195,6 +195,7 @@ static edge_status read_constant(reader *r, const edge_table *table, edge_tensor
                      (unsigned long long)wanted, edge_type_name(tensor->type), (long long)buffer,
                      (unsigned long long)tensor->data_size);
   }
+  tensor->is_constant = true;
   if (edge_type_size(tensor->type) != 0) tensor->data_size = wanted;
   return EDGE_OK;
 }

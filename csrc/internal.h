@@ -102,6 +102,7 @@ typedef struct edge_tensor {
   edge_vector zero_point; /* int64, as many */
   int32_t axis;
   bool variable;
+  bool is_constant;    /* its bytes are the file's, even where `data` has been forgotten */
   const uint8_t *data; /* the file's constant, not aligned; NULL: not a constant */
   uint64_t data_size;
   void *constant; /* a copy that operators may read when they run, made by edge_keep() */

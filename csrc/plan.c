@@ -71,7 +71,7 @@ void edge_share(edge_planner *planner, const edge_step *step) {
   const edge_tensor *source = &interpreter->model->tensors[root];
   /* Callers write graph inputs and read graph outputs when they like, and constants stay as they
    * are: none of these may be somebody else's memory as well. */
-  if (source->data != NULL || source->constant != NULL || source->variable) return;
+  if (source->is_constant || source->variable) return;
   if (edge_is_graph_tensor(interpreter->model, root)) return;
   if (edge_is_graph_tensor(interpreter->model, output)) return;
   interpreter->views[output].alias = root;
@@ -86,8 +86,7 @@ static void touch(lodger *l, int32_t step) {
 }
 
 static bool has_own_place(const edge_interpreter *interpreter, int32_t tensor) {
-  const edge_tensor *t = &interpreter->model->tensors[tensor];
-  return t->data == NULL && t->constant == NULL;
+  return !interpreter->model->tensors[tensor].is_constant;
 }
 
 /* Fills lodgers[0 ... tensor_count) for tensors and [tensor_count ... ) for the steps' scratch. */

@@ -514,6 +514,16 @@ def test_a_forked_child_can_let_go_of_its_copy(tiny, protected):
     run(box[0], frame())
 
 
+def test_packed_weights_take_no_place_among_activations():
+    net = networks.Network(3)
+    x = net.input([1, 4000])
+    content = net.build(net.dense(x, 250))
+    limits = ModelLimits(arena_bytes=128 * 1024)  # the weights are a megabyte
+    for protected in (False, True):
+        made = Interpreter.over(pack(content, protected=protected, limits=limits))
+        made.allocate_tensors()
+
+
 def test_the_model_is_freed_with_its_last_interpreter(tiny):
     made = loaded(tiny)
     packed = weakref.ref(made._core.model)
