@@ -404,7 +404,10 @@ static edge_status check_operator_order(reader *r, const edge_node *node, uint8_
   const long long index = node - r->model->nodes;
   for (int32_t i = 0; i < node->input_count; i++) {
     const int32_t t = node->inputs[i];
-    if (t >= 0 && provider[t] == NOTHING && !is_empty(&r->model->tensors[t])) {
+    if (t < 0 || provider[t] != NOTHING) continue;
+    /* Empty, and so it stays: an operator behind this one may not give it elements. */
+    provider[t] = THE_FILE;
+    if (!is_empty(&r->model->tensors[t])) {
       return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                        "operator %lld (%s): expected inputs that are written before it runs, got "
                        "tensor %lld, which is not",

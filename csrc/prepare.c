@@ -57,8 +57,7 @@ edge_status edge_expect_constant(edge_compiler *compiler, const edge_node *node,
                                  const edge_tensor *tensor, const char *what) {
   if (tensor->data != NULL) return EDGE_OK;
   return edge_node_fail(compiler, node, EDGE_UNSUPPORTED_OPERATOR,
-                        "expected %s that are constant, got a tensor that is computed (tensor "
-                        "%lld)",
+                        "expected %s to be constant, got a tensor that is computed (tensor %lld)",
                         what, tensor_index(compiler, tensor));
 }
 

@@ -360,6 +360,46 @@ def test_constants_may_lie_outside_of_the_flatbuffer():
     assert np.array_equal(*runs)
 
 
+@pytest.mark.parametrize("resized", ["weights", "bias"])
+def test_computed_operands_of_a_dense_layer_keep_their_shape(resized):
+    net = Network(1)
+    x = net.input([1, 8])
+    weights = net.input([4, 8], scale=0.02)
+    bias = net.input([4], "int32", scale=0.001, zero_point=0)
+    y = net.tensor([1, 4], scale=0.3)
+    net.operator("FULLY_CONNECTED", [x, weights, bias], [y], schema.FullyConnectedOptionsT())
+    content = net.build(y)
+    assert try_to_run(content)
+    made = Interpreter(model_content=content)
+    made.resize_tensor_input(*{"weights": (weights, [1, 8]), "bias": (bias, [1])}[resized])
+    with pytest.raises(MalformedModelError, match="weights of 4 x 8 and a bias to them"):
+        made.allocate_tensors()
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise"])
+def test_a_computed_bias_is_not_ignored(kind):
+    net = Network(1)
+    x = net.input([1, 6, 6, 3])
+    y = getattr(net, kind)(x, *{"conv": (3, 3), "depthwise": (3, 1)}[kind])
+    bias = net.input([3], "int32", scale=0.001, zero_point=0)
+    inputs = net.graph.operators[0].inputs
+    net.graph.operators[0].inputs = np.array([*inputs[:2], bias], np.int32)
+    with pytest.raises(UnsupportedOperatorError, match="a bias to be constant"):
+        Interpreter(model_content=net.build(y))
+
+
+def test_an_empty_tensor_that_was_read_is_not_written_afterwards():
+    """What reads it was planned for no elements, and would run over those that come later."""
+    net = Network(1)
+    x = net.input([1, 64])
+    late = net.like(x, [0])
+    first = net.pad(late, [(1, 2)])
+    second = net.operator("RESHAPE", [x, net.tensor([1], "int32", data=np.array([64], np.int32))],
+                          [late], schema.ReshapeOptionsT())  # fmt: skip
+    with pytest.raises(MalformedModelError, match="outputs that nothing else provides"):
+        Interpreter(model_content=net.build(first, second))
+
+
 def test_dimensions_of_zero_hide_no_others():
     """An empty tensor whose other dimensions overflow any product."""
     huge = 2**31 - 1

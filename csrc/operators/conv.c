@@ -44,7 +44,7 @@ static edge_status check_tensors(edge_compiler *c, const edge_node *node) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
   }
   if (bias == NULL) return EDGE_OK;
-  EDGE_TRY(edge_expect_constant(c, node, bias, "biases"));
+  EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
   return edge_expect_bias(c, node, bias, weights->shape[0]);
 }
 

@@ -126,10 +126,27 @@ static edge_status dense_compile(edge_compiler *c, edge_node *node) {
 
 /* ---- shape ------------------------------------------------------------------------------- */
 
+/* Operands that are computed have the shapes of the plan, whatever the file says of them. */
+static edge_status check_computed(edge_planner *planner, const edge_step *step) {
+  const dense_params *p = step->node->params;
+  const edge_view *weights = edge_view_in(planner, step, 1);
+  const bool biased = edge_tensor_in(planner, step, 2) != NULL;
+  const edge_view *bias = biased ? edge_view_in(planner, step, 2) : NULL;
+  if (weights->rank == 2 && weights->shape[0] == p->outputs && weights->shape[1] == p->depth &&
+      (bias == NULL || edge_count(bias->shape, 0, bias->rank) == p->outputs)) {
+    return EDGE_OK;
+  }
+  return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
+                        "expected weights of %lld x %lld and a bias to them, as in the file, got "
+                        "others",
+                        (long long)p->outputs, (long long)p->depth);
+}
+
 static edge_status dense_shape(edge_planner *planner, edge_step *step) {
   enum { BAND_BYTES = 64 * 1024 };
   const dense_params *p = step->node->params;
   const edge_view *input = edge_view_in(planner, step, 0);
+  EDGE_TRY(check_computed(planner, step));
   const int64_t elements = edge_count(input->shape, 0, input->rank);
   const bool fits = p->keep_dimensions
                         ? input->rank > 0 && input->shape[input->rank - 1] == p->depth

@@ -47,7 +47,7 @@ static edge_status check_tensors(edge_compiler *c, const edge_node *node) {
                           (long long)weights->shape[3]);
   }
   if (bias == NULL) return EDGE_OK;
-  EDGE_TRY(edge_expect_constant(c, node, bias, "biases"));
+  EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
   return edge_expect_bias(c, node, bias, weights->shape[3]);
 }
 
