@@ -35,16 +35,30 @@ edge_status edge_band_plan(edge_planner *planner, const edge_step *step, int32_t
   band->step_y = band->row * (decimated(y) ? 1 : y->stride);
   band->dilation_x = band->cell * x->dilation;
   band->dilation_y = band->row * y->dilation;
-  int8_t *zeros = edge_region_alloc(&planner->interpreter->plan, (uint64_t)width,
-                                    (uint64_t)channels, planner->error);
-  if (zeros == NULL) return edge_no_memory(planner->error);
-  memset(zeros, zero_point, (size_t)width * (size_t)channels);
-  band->zeros = zeros;
+  band->zero_point = (int8_t)zero_point;
   return EDGE_OK;
 }
 
 int32_t edge_band_rows(const edge_band *band, int32_t outputs) {
   return cells_for(&band->window.y, outputs);
+}
+
+/* Makes `cells` padded cells; returns the place behind them. */
+static uint8_t *put_padding(const edge_band *band, uint8_t *out, int64_t cells) {
+  int8_t chunk[256];
+  size_t left = (size_t)cells * (size_t)band->cell;
+  if (band->convert == NULL) {
+    memset(out, band->zero_point, left);
+    return out + left;
+  }
+  memset(chunk, band->zero_point, left < sizeof chunk ? left : sizeof chunk);
+  while (left > 0) {
+    const size_t count = left < sizeof chunk ? left : sizeof chunk;
+    band->convert(out, chunk, count);
+    out += count * band->element;
+    left -= count;
+  }
+  return out;
 }
 
 /* Copies `cells` cells into the band; returns the place behind them. */
@@ -67,7 +81,7 @@ static uint8_t *put(const edge_band *band, uint8_t *out, const int8_t *in, int64
 static void fill_row(const edge_band *band, const int8_t *row, uint8_t *out) {
   const edge_axis *x = &band->window.x;
   if (row == NULL) {
-    put(band, out, band->zeros, band->width);
+    put_padding(band, out, band->width);
     return;
   }
   if (decimated(x)) {
@@ -83,9 +97,9 @@ static void fill_row(const edge_band *band, const int8_t *row, uint8_t *out) {
   const int64_t left = edge_min(x->before, band->width);
   const int64_t middle = edge_min(band->width - left, x->input);
   const int64_t right = band->width - left - middle;
-  if (left > 0) out = put(band, out, band->zeros, left);
+  if (left > 0) out = put_padding(band, out, left);
   out = put(band, out, row, middle);
-  if (right > 0) put(band, out, band->zeros, right);
+  if (right > 0) put_padding(band, out, right);
 }
 
 void edge_band_fill(const edge_band *band, const int8_t *image, int32_t first, int32_t outputs,

@@ -20,10 +20,10 @@ typedef struct edge_band {
   ptrdiff_t row;                    /* elements of a band row */
   ptrdiff_t step_y, step_x;         /* elements between the windows of neighbouring outputs */
   ptrdiff_t dilation_y, dilation_x; /* elements between neighbouring kernel cells */
-  const int8_t *zeros;              /* [width * channels] zero points of the input */
+  int8_t zero_point;                /* of the input: what padded cells hold */
 } edge_band;
 
-/* `window` must be placed. Takes memory of the plan for `zeros`. */
+/* `window` must be placed. */
 edge_status edge_band_plan(edge_planner *planner, const edge_step *step, int32_t channels,
                            int32_t multiplier, int32_t zero_point, edge_band *band);
 

@@ -77,7 +77,8 @@ typedef struct edge_limits {
   uint32_t tensors;      /* in all subgraphs, default 65,536 */
   uint32_t operators;    /* in all subgraphs, default 65,536 */
   uint64_t tensor_bytes; /* of one tensor, default 2^31 - 1 */
-  uint64_t arena_bytes;  /* activations and scratch of one interpreter, default 2^31 - 1 */
+  uint64_t arena_bytes;  /* activations and scratch of one interpreter, and as much again for the
+                            tables of its plan, default 2^31 - 1 */
   uint64_t packed_bytes; /* packed weights of one model, default 2^32 */
 } edge_limits;
 

@@ -51,6 +51,9 @@ edge_status edge_interpreter_create(edge_model *model, int32_t threads,
   made->arena_region = (edge_region){.limit = model->limits.arena_bytes,
                                      .secret = model->region.secret,
                                      .require_locked = model->region.require_locked};
+  /* Every step has a state of some hundred bytes; tables that follow from shapes are for the limit
+   * of the arena. */
+  made->plan.limit = model->limits.arena_bytes + (uint64_t)model->node_count * 1024;
   atomic_flag_clear(&made->busy);
   const edge_status status = interpreter_fill(made, threads, error);
   if (status != EDGE_OK) {

@@ -195,6 +195,13 @@ static edge_status infer_shapes(edge_interpreter *interpreter, edge_error *error
     *step = (edge_step){.node = &model->nodes[s]};
     interpreter->views[step->node->outputs[0]].alias = -1;
     EDGE_TRY(step->node->op->shape(&planner, step));
+    if (step->scratch_size > model->limits.arena_bytes / (uint64_t)interpreter->threads) {
+      return edge_step_fail(
+          &planner, step, EDGE_LIMIT_EXCEEDED,
+          "expected scratch of at most %llu bytes for each thread, got %llu",
+          (unsigned long long)model->limits.arena_bytes / (unsigned long long)interpreter->threads,
+          (unsigned long long)step->scratch_size);
+    }
     step->scratch_size = edge_round_up(step->scratch_size, EDGE_ALIGN);
   }
   return EDGE_OK;

@@ -443,6 +443,29 @@ def test_lists_of_tensors_are_bounded_in_all():
         Interpreter(model_content=net.build(out))
 
 
+def test_a_plan_is_within_the_limit_of_the_arena():
+    """Windows dilated to a hundred million cells: small to store, and never to be filled."""
+    options = schema.Conv2DOptionsT()
+    options.padding = schema.Padding.SAME
+    options.strideW = options.strideH = 1
+    options.dilationWFactor = 2**15
+    net = Network(1)
+    x = net.input([1, 1, 2, 1])
+    weights = net.tensor([1, 1, 4000, 1], scale=0.1, data=np.zeros(4000, np.int8))
+    ends = []
+    for _ in range(40):
+        ends.append(net.like(x, [1, 1, 2, 1]))
+        net.operator("CONV_2D", [x, weights, -1], ends[-1:], options)
+    made = Interpreter(model_content=net.build(*ends), limits=LIMITS)
+    with pytest.raises(ResourceError, match="scratch of at most 4194304 bytes for each thread"):
+        made.allocate_tensors()
+    # Within the scratch, one after the other: what stays of each is small.
+    options.dilationWFactor = 400
+    made = Interpreter(model_content=net.build(*ends), limits=ModelLimits(arena_bytes=2**22))
+    made.allocate_tensors()
+    made.invoke()
+
+
 def test_axes_are_bounded():
     net = Network(1)
     x = net.input([1, 6, 6, 3])
