@@ -181,6 +181,7 @@ typedef struct edge_step {
   void *state;           /* the operator's own for these shapes, in the plan's region */
   uint64_t scratch_size; /* per worker, asked for by shape() */
   uint64_t scratch;      /* arena offset */
+  bool runs;             /* the output has elements */
 } edge_step;
 
 typedef struct edge_view {

@@ -12,7 +12,7 @@ edge_status edge_interpreter_invoke(edge_interpreter *interpreter, edge_error *e
     const int32_t count = interpreter->model->node_count;
     for (int32_t i = 0; i < count; i++) {
       const edge_step *step = &interpreter->steps[i];
-      step->node->op->run(interpreter, step);
+      if (step->runs) step->node->op->run(interpreter, step);
     }
   }
   edge_interpreter_leave(interpreter);

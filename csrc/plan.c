@@ -5,7 +5,8 @@
  * (RESHAPE) live as one. Placing is greedy by size: the largest first, each at the lowest
  * offset at which it meets nobody who lives at the same time. This is the method that TensorFlow
  * Lite Micro and XNNPACK found good enough: within a few percent of the largest sum of live
- * tensors.
+ * tensors. It looks at every pair; where a file makes too many pairs of that, the smallest, which
+ * come last, are put behind all others and share nothing.
  */
 #include <stdlib.h>
 
@@ -134,10 +135,15 @@ static bool meet(const lodger *a, const lodger *b) {
   return a->first <= b->last && b->first <= a->last;
 }
 
-/* placed[] is ordered by offset; finds the lowest gap for `l` and keeps the order. */
-static void place(lodger *l, lodger **placed, size_t count) {
+/* Pairs that are looked at: a fifth of a second. */
+static const uint64_t PAIRS_MAX = UINT64_C(1) << 27;
+
+/* placed[] is ordered by offset; finds the lowest gap for `l` and keeps the order. Returns how many
+ * pairs it has looked at. */
+static uint64_t place(lodger *l, lodger **placed, size_t count) {
   uint64_t offset = 0;
-  for (size_t i = 0; i < count; i++) {
+  size_t i = 0;
+  for (; i < count; i++) {
     if (!meet(l, placed[i])) continue;
     if (placed[i]->offset >= offset + l->size) break;
     const uint64_t after = placed[i]->offset + placed[i]->size;
@@ -150,18 +156,24 @@ static void place(lodger *l, lodger **placed, size_t count) {
     at--;
   }
   placed[at] = l;
+  return i + (count - at);
 }
 
 /* Returns the arena's size. */
 static uint64_t place_all(lodger *lodgers, size_t count, lodger **order, lodger **placed) {
   uint64_t size = 0;
+  uint64_t pairs = 0;
   size_t wanted = 0;
   for (size_t i = 0; i < count; i++) {
     if (lodgers[i].size > 0) order[wanted++] = &lodgers[i];
   }
   qsort((void *)order, wanted, sizeof *order, by_size);
   for (size_t i = 0; i < wanted; i++) {
-    place(order[i], placed, i);
+    if (pairs < PAIRS_MAX) {
+      pairs += place(order[i], placed, i);
+    } else {
+      order[i]->offset = size;
+    }
     if (order[i]->offset + order[i]->size > size) size = order[i]->offset + order[i]->size;
   }
   return size;
@@ -203,6 +215,8 @@ static edge_status infer_shapes(edge_interpreter *interpreter, edge_error *error
           (unsigned long long)step->scratch_size);
     }
     step->scratch_size = edge_round_up(step->scratch_size, EDGE_ALIGN);
+    /* Loops over the other dimensions of an empty output may be long. */
+    step->runs = interpreter->views[step->node->outputs[0]].bytes > 0;
   }
   return EDGE_OK;
 }

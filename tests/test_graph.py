@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -403,7 +404,10 @@ def test_an_empty_tensor_that_was_read_is_not_written_afterwards():
 def test_dimensions_of_zero_hide_no_others():
     """An empty tensor whose other dimensions overflow any product."""
     huge = 2**31 - 1
-    for shape, order in (([0, huge, huge, huge], [1, 2, 3, 0]), ([huge, huge, 0, huge], [0, 1, 3, 2])):
+    for shape, order in (
+        ([0, huge, huge, huge], [1, 2, 3, 0]),
+        ([huge, huge, 0, huge], [0, 1, 3, 2]),
+    ):
         net = Network(1)
         x = net.input(shape)
         y = net.transpose(x, order)
@@ -463,6 +467,41 @@ def test_a_plan_is_within_the_limit_of_the_arena():
     options.dilationWFactor = 400
     made = Interpreter(model_content=net.build(*ends), limits=ModelLimits(arena_bytes=2**22))
     made.allocate_tensors()
+    made.invoke()
+
+
+def test_empty_tensors_take_no_time():
+    net = Network(1)
+    x = net.input([2**16, 2**14, 0])
+    options = schema.ConcatenationOptionsT()
+    options.axis = 2
+    a = net.transpose(x, [2, 1, 0])
+    b = net.pad(x, [(0, 0)] * 3)
+    c = net.operator("CONCATENATION", [x] * 500, [net.like(x, [2**16, 2**14, 0])], options)
+    made = Interpreter(model_content=net.build(a, b, c))
+    made.allocate_tensors()
+    begun = time.process_time()
+    made.invoke()
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.slow
+def test_planning_many_tensors_takes_no_minutes():
+    """As many as the limits allow, all alive at once, and as many pieces of scratch."""
+    net = Network(1)
+    x = net.input([1, 1, 1, 1])
+    ends = []
+    while len(net.graph.operators) < 64_000:
+        made = [net.pool(x, "AVERAGE", 1, 1) for _ in range(4000)]
+        options = schema.ConcatenationOptionsT()
+        options.axis = 3
+        ends.append((made, net.like(x, [1, 1, 1, 4000])))
+    for made, end in ends:
+        net.operator("CONCATENATION", made, [end], options)
+    made = Interpreter(model_content=net.build(*[end for _, end in ends]))
+    begun = time.process_time()
+    made.allocate_tensors()
+    assert time.process_time() - begun < 2
     made.invoke()
 
 
