@@ -9,9 +9,10 @@
  *     edge_step[]       one node, planned for these shapes
  *     arena             activations and scratch, one allocation
  *
- * Who checks what: graph.c believes nothing in the file and leaves only indices that are in range
- * and constants whose bytes are there. An operator's compile() checks types, options and
- * quantization; its shape() checks shapes. run() checks nothing and cannot fail.
+ * Who checks what: graph.c, with tensors.c and signatures.c, believes nothing in the file and
+ * leaves only indices that are in range and constants whose bytes are there. An operator's
+ * compile() checks types, options and quantization; its shape() checks shapes. run() checks nothing
+ * and cannot fail.
  */
 #ifndef EDGE_INTERNAL_H
 #define EDGE_INTERNAL_H

@@ -123,7 +123,7 @@ LAYERS = [
     ["requantize.h"],
     ["kernels/avx2.h", "kernels/avx2_end.h"],
     ["internal.h"],
-    ["operators.h", "window.h", "rules.h", "reduce.h", "broadcast.h", "fold.h"],
+    ["graph.h", "operators.h", "window.h", "rules.h", "reduce.h", "broadcast.h", "fold.h"],
     ["band.h", "matrix.h", "table.h"],
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -158,7 +158,8 @@ def test_the_core_keeps_its_promises(path):
 def test_files_and_functions_are_of_a_size_to_feel_at_home_in():
     for path in [*PYTHON, *CSRC]:
         lines = path.read_text().count("\n")
-        assert lines <= 620, f"{path.relative_to(ROOT)} has {lines} lines"
+        most = 520 if path in CSRC else 620
+        assert lines <= most, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
 def lines_of_the_architecture_page(heading):
