@@ -10,7 +10,7 @@ CORE := $(VENV)/built
 SOURCES := $(shell find csrc edgesdk -name '*.[ch]' -o -name '*.inc' -o -name '*.pyx' -o -name '*.pxd') setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint bench clean sanitize coverage wheel
+.PHONY: help demo test test-quick lint bench clean sanitize coverage fuzz wheel
 
 help:
 	@echo "make demo        run the main job on real handwritten digits, with a report"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint        formatting, types, layers, warnings of the C compiler"
 	@echo "make sanitize    the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make coverage    what the tests reach, in Python and in C, with gates"
+	@echo "make fuzz        hostile models against the core for a minute (FUZZ_SECONDS); needs clang"
 	@echo "make bench       times of kernels, models and the fallback on this machine"
 	@echo "make wheel       source archive, and a wheel that is built and tested from it"
 	@echo "make clean       remove all that the others made"
@@ -40,6 +41,9 @@ sanitize: $(STAMP)
 
 coverage: $(STAMP) $(VENV)/linters
 	@.ci/coverage $(BIN)
+
+fuzz: $(CORE)
+	@.ci/fuzz $(BIN)
 
 bench: $(CORE)
 	@$(BIN)/python benchmarks/bench_models.py
