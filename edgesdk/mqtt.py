@@ -73,6 +73,7 @@ logger = logging.getLogger(__name__)
 # MQTT 5, section 2.4; paho gives the codes of 3.1.1 in the same numbers.
 _UNSUPPORTED_VERSION = 0x84
 _UNLIMITED = 0xFFFF_FFFF
+_LONGEST_EXPIRY = 0xFFFF_FFFF  # seconds
 _REASONS: dict[int, tuple[type[TransportError], str]] = {
     0x10: (NotConnectedError, "no-worker"),
     0x85: (NotConnectedError, "refused"),  # client identifier not valid
@@ -383,13 +384,17 @@ class _Connection:
                 )
 
     def _publish(self, publication: Publication, left: float) -> None:
-        info = self._client.publish(
-            publication.topic,
-            publication.payload,
-            qos=1,
-            retain=publication.retain,
-            properties=_properties(publication, left) if self._mqtt5 else None,
-        )
+        try:
+            info = self._client.publish(
+                publication.topic,
+                publication.payload,
+                qos=1,
+                retain=publication.retain,
+                properties=_properties(publication, left) if self._mqtt5 else None,
+            )
+        except Exception:
+            publication.settled(NotConnectedError("not-connected", "expected it to be sent"))
+            raise
         self._unacknowledged[info.mid] = publication
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._fail(f"expected the message to be sent, got {info.rc!r}")
@@ -504,7 +509,7 @@ def _no_properties(packet: int) -> Properties:
 def _properties(publication: Publication, left: float) -> Properties:
     properties = _no_properties(PacketTypes.PUBLISH)
     if not publication.retain:
-        properties.MessageExpiryInterval = max(1, math.ceil(left))
+        properties.MessageExpiryInterval = min(max(1, math.ceil(left)), _LONGEST_EXPIRY)
     properties.ContentType = CONTENT_TYPE
     if publication.correlation:
         properties.CorrelationData = publication.correlation

@@ -274,6 +274,17 @@ def test_a_request_out_of_its_time_is_refused(broker, serve, asker, late_ms, rea
     assert (gateway.counters.run, dict(gateway.counters.refused)) == (0, {reason: 1})
 
 
+def test_a_request_from_a_far_future_ends_no_connection(broker, serve, asker):
+    """What would be left of its time is more than MQTT can say."""
+    links = []
+    gateway = serve(broker, LinearModel(), on_ready=links.append)
+    for created_ms in (2**33 * 1000 + int(time.time() * 1000), 2**64 - 1):
+        assert asker.ask(created_ms=created_ms).reason == "clock"
+    assert isinstance(asker.ask(), oip.Answer)
+    assert len(links) == 1
+    assert dict(gateway.counters.refused) == {"clock": 2}
+
+
 def test_an_unknown_model_is_refused_with_what_is_on_offer(broker, serve, asker):
     serve(broker, LinearModel(version="1.0"), LinearModel(version="2.0"))
     refusal = asker.ask(**asking(asker, {"model_id": "test/other"}, model_id="test/other"))

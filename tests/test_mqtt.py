@@ -338,6 +338,19 @@ def test_nobody_listening_is_said_at_once(mqtt5_broker, peer):
     assert one.reasons() == ["no-worker"]
 
 
+def test_what_cannot_be_said_in_mqtt_is_settled(mosquitto, peer):
+    """A fault of this program must not leave a caller waiting for its deadline."""
+    one = peer(mosquitto, "t")
+    one.start()
+    one.send(b"x", correlation=bytes(70_000))
+    one.until(lambda: one.fates)
+    assert one.reasons() == ["not-connected"]
+    one.until(lambda: len(one.links) == 2)
+    one.send(b"y", seconds=1e12)
+    one.until(lambda: one.messages)
+    assert one.payloads() == [b"y"]
+
+
 def test_what_the_broker_forbids_is_refused(tmp_path, peer):
     options = BrokerOptions(acl="topic read #\n")
     with running("mosquitto", tmp_path, options) as broker:

@@ -362,9 +362,9 @@ class Gateway:
             message=refusal.message,
             provenance=self._provenance(request),
         )
-        # One that came too late still tells its device how far apart the clocks are.
-        seconds = max(self._seconds_left(header), self._limits.refusal_seconds)
-        self._publish(header, self._seal(request, told), seconds)
+        # Not the request's own time: one that came too late, or from another year, still tells
+        # its device how far apart the clocks are.
+        self._publish(header, self._seal(request, told), self._limits.refusal_seconds)
 
     def _seal(self, request: protocol.OpenRequest, answer: oip.Answer | oip.Refusal) -> bytes:
         body = oip.encode_answer(answer)
