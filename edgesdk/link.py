@@ -180,6 +180,7 @@ class LinkLimits:
     receive_maximum: int = 16  # messages the broker may send ahead of our acknowledgement
     unacknowledged: int = 16  # messages sent ahead of the broker's acknowledgement
     waiting: int = 64  # messages that wait here for their turn
+    unread: int = 4096  # packets, acknowledgements mostly, that wait for the broker to read
     connect_seconds: float = 5.0  # from TCP to SUBACK
     silence_seconds: float = 0.5  # without CONNACK, after which MQTT 3.1.1 is tried
     keepalive_seconds: int = 15  # a silent broker is given up after about twice this

@@ -363,12 +363,21 @@ class _Connection:
         return self._client.socket() is not None
 
     def _read(self) -> None:
-        self._client.loop_read()
-        # MaximumPacketSize is a request that a hostile broker ignores, and paho has no bound
-        # of its own on the packet that it is putting together.
-        size, limit = int(self._client._in_packet["remaining_length"]), self._limits.packet_bytes  # noqa: SLF001
-        if size > limit:
-            self._fail(f"expected a packet of at most {limit} bytes, got {size}")
+        """Read a little, and see that the broker does not make paho keep what has no bound.
+
+        MaximumPacketSize and ReceiveMaximum are requests, which a hostile broker ignores. paho
+        puts a packet together however large it is, keeps messages of QoS 2 until the broker
+        releases them, and lets acknowledgements wait for a broker that does not read.
+        """
+        client, limits = self._client, self._limits
+        client.loop_read()
+        size, unread = int(client._in_packet["remaining_length"]), len(client._out_packet)  # noqa: SLF001
+        if size > limits.packet_bytes:
+            self._fail(f"expected a packet of at most {limits.packet_bytes} bytes, got {size}")
+        if client._in_messages:  # noqa: SLF001
+            self._fail("expected messages of QoS 0 or 1, got one of QoS 2")
+        if unread > limits.unread:
+            self._fail(f"expected a broker that reads, got {unread} packets waiting for it")
 
     def _send_waiting(self) -> None:
         while self._link is not None and len(self._unacknowledged) < self._link.unacknowledged:

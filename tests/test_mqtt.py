@@ -653,6 +653,43 @@ def test_a_packet_beyond_the_limit_is_not_collected(scripted, peer):
     assert "268435455" in str(one.lost[0])
 
 
+def test_a_message_of_qos_2_is_not_kept(scripted, peer):
+    """Nobody subscribes to it, and paho would keep as many as the broker has numbers for."""
+
+    def script(number, kind, body):
+        if kind == Scripted.PUBLISH:
+            return b"\x34\x08\x00\x01t\x00\x01\x00ok"
+        return polite(number, kind, body)
+
+    one = peer(scripted(script), "t")
+    one.start()
+    one.send(b"x")
+    one.until(lambda: one.lost)
+    assert "QoS 2" in str(one.lost[0])
+    assert one.messages == []
+
+
+def test_a_broker_that_speaks_and_does_not_read_is_given_up(scripted, peer, monkeypatch):
+    def script(number, kind, body):
+        if kind == Scripted.PUBLISH:
+            # It does not read the acknowledgements until all of it is sent.
+            return b"\x32\x06\x00\x01t\x00\x01\x00" * 1_000_000
+        return polite(number, kind, body)
+
+    # The kernel would keep many thousands of them, too.
+    monkeypatch.setattr(
+        "edgesdk.mqtt._set_nodelay",
+        lambda _client, _data, sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1),
+    )
+    broker = scripted(script)
+    broker._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    one = peer(broker, limits=LinkLimits(unread=50))
+    one.start()
+    one.send(b"x")
+    one.until(lambda: one.lost)
+    assert "a broker that reads" in str(one.lost[0])
+
+
 def test_a_broker_that_throws_us_out_is_left_alone(scripted, peer):
     def script(number, kind, body):
         if kind == Scripted.PUBLISH:
