@@ -170,7 +170,13 @@ class CloudModel:
         return model
 
     def start(self) -> None:
-        """Begin to connect, in the background. ``infer`` does it too."""
+        """Begin to connect, in the background. ``infer`` and ``wait_linked`` do it too.
+
+        Raises:
+            NotConnectedError: the system gives no thread.
+            LifecycleError: ``closed``, ``forked``.
+        """
+        self._check_usable()
         self._transport.start()
 
     def close(self) -> None:
@@ -192,7 +198,9 @@ class CloudModel:
 
         Raises:
             TransportError: there was none within ``timeout`` seconds, and why.
+            LifecycleError: ``closed``, ``forked``.
         """
+        self.start()
         return self._transport.wait_linked(timeout)
 
     @property
@@ -214,11 +222,7 @@ class CloudModel:
             TransportError: there is no answer, and why.
             LifecycleError: ``closed``, ``forked``.
         """
-        # Before any lock: another thread may have held it when this process was forked.
-        if os.getpid() != self._owner:
-            raise LifecycleError("forked", "expected the process that connected, got its child")
-        if self._closed:
-            raise LifecycleError("closed", "expected an open cloud model, got a closed one")
+        self._check_usable()
         if not self._room.acquire(blocking=False):
             raise BusyError("outstanding", f"expected at most {self._most} open requests, got more")
         try:
@@ -227,6 +231,13 @@ class CloudModel:
             return self._guarded(arrays, deadline)
         finally:
             self._room.release()
+
+    def _check_usable(self) -> None:
+        # Before any lock: another thread may have held it when this process was forked.
+        if os.getpid() != self._owner:
+            raise LifecycleError("forked", "expected the process that connected, got its child")
+        if self._closed:
+            raise LifecycleError("closed", "expected an open cloud model, got a closed one")
 
     def _guarded(self, arrays: Sequence[Array], deadline: Deadline) -> Reply:
         """Ask, and tell the breaker what came of it."""

@@ -271,6 +271,7 @@ class Outbox:
         self._where = f"{broker.host}:{broker.port}"
         self._limit = limits.waiting
         self._error: TransportError | None = None  # why there is no link, once that is known
+        self._ended = False  # there will be none any more
         self._waiting: deque[Publication] = deque()
         self._changed = threading.Condition()
         self._pid = os.getpid()
@@ -315,7 +316,7 @@ class Outbox:
     def wait_linked(self, timeout: float) -> Link:
         """The link, waiting through attempts that fail; then the last one's error."""
         with self._changed:
-            self._changed.wait_for(lambda: self.link is not None, timeout)
+            self._changed.wait_for(lambda: self.link is not None or self._ended, timeout)
             if self.link is None:
                 raise self._why_not()
             return self.link
@@ -325,6 +326,14 @@ class Outbox:
         with self._changed:
             self.link = link
             self._error = None
+            self._changed.notify_all()
+
+    def end(self, error: TransportError) -> None:
+        """Tell those who wait for a link that there will be none; one that stands is lost later."""
+        with self._changed:
+            self._ended = True
+            if self.link is None:
+                self._error = error
             self._changed.notify_all()
 
     def lose(self, error: TransportError) -> bool:

@@ -156,11 +156,20 @@ class Transport:
         self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Begin to connect. Starting twice is starting once."""
+        """Begin to connect. Starting twice is starting once.
+
+        Raises:
+            NotConnectedError: ``not-connected``: the system gives no thread.
+        """
         with self._starting:
             if self._thread is None and not self._closing.is_set():
-                self._thread = threading.Thread(target=self._run, name="edgesdk-mqtt", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="edgesdk-mqtt", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    text = f"expected a thread for the connection, got: {error}"
+                    raise NotConnectedError("not-connected", text) from error
+                self._thread = thread
 
     @property
     def link(self) -> Link | None:
@@ -184,6 +193,8 @@ class Transport:
         with self._starting:
             self._closing.set()
             thread = self._thread
+        # The thread may be in the kernel for a while, waiting for a broker that does not answer.
+        self._outbox.end(_closed())
         self._outbox.wake()
         if thread is None:
             self._outbox.lose(_closed())

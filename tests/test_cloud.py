@@ -116,6 +116,23 @@ def test_a_broker_that_is_not_there_is_said_at_once(broker, ask):
     assert cloud.breaker.state is State.CLOSED
 
 
+def test_a_cloud_is_waited_for_until_its_broker_is_there(broker, serve, ask):
+    broker.kill()
+    cloud = ask(broker)
+    with refused(NotConnectedError, "not-connected"):
+        cloud.wait_linked(0.05)
+    wait = in_background(cloud.wait_linked, PATIENCE)
+    broker.start()
+    assert wait() == cloud.link
+    serve(broker, LinearModel())
+    infer(cloud)
+    cloud.close()
+    with refused(LifecycleError, "closed"):
+        cloud.wait_linked(1000.0)
+    with refused(LifecycleError, "closed"):
+        cloud.start()
+
+
 def test_a_broker_that_dies_ends_what_waits_for_it(broker, serve, ask):
     model = GatedModel()
     serve(broker, model)

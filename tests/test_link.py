@@ -260,6 +260,56 @@ def test_waiting_for_the_link_ends_with_the_first_attempt(outbox):
     assert results == ["refused", LINK]
 
 
+def waiting(function):
+    """Run it in a thread; gives what it returned, or the reason of its error, once it has ended."""
+    results = []
+
+    def run():
+        try:
+            results.append(function())
+        except TransportError as error:
+            results.append(error.reason)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def result():
+        thread.join(20.0)
+        return results
+
+    return result
+
+
+def test_waiting_for_a_link_goes_on_through_attempts_that_fail(outbox):
+    with refused(NotConnectedError, "not-connected"):
+        outbox.wait_linked(0.0)
+    outbox.lose(NotConnectedError("refused", "go away"))
+    with refused(NotConnectedError, "refused"):
+        outbox.wait_linked(0.0)
+    result = waiting(lambda: outbox.wait_linked(1000.0))
+    outbox.lose(NotConnectedError("refused", "go away again"))
+    outbox.stand(LINK)
+    assert result() == [LINK]
+    assert outbox.wait_linked(0.0) == LINK
+
+
+def test_nobody_waits_for_a_link_that_will_not_be(outbox):
+    results = [waiting(lambda: outbox.wait(1000.0)), waiting(lambda: outbox.wait_linked(1000.0))]
+    outbox.end(NotConnectedError("not-connected", "closed"))
+    assert [result() for result in results] == [["not-connected"]] * 2
+    with refused(NotConnectedError, "not-connected"):
+        outbox.wait_linked(1000.0)
+
+
+def test_a_link_that_stands_is_lost_only_after_the_end(outbox):
+    fate = []
+    outbox.stand(LINK)
+    outbox.end(NotConnectedError("not-connected", "closed"))
+    outbox.put(publication(settled=fate.append))
+    assert outbox.lose(NotConnectedError("not-connected", "closed"))
+    assert [error.reason for error in fate] == ["not-connected"]
+
+
 def test_two_threads_never_raise_one_error(outbox):
     outbox.lose(NotConnectedError("not-connected", "gone"))
     caught = []

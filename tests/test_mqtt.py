@@ -212,6 +212,58 @@ def test_a_broker_that_does_not_greet_is_given_up(broker, peer):
     broker.thaw()
 
 
+def test_a_link_is_waited_for_through_attempts_that_fail(broker, peer):
+    broker.kill()
+    one = peer(broker)
+    with refused(NotConnectedError, "not-connected"):
+        one.start()
+    with refused(NotConnectedError, "not-connected"):
+        one.transport.wait_linked(0.05)
+    coming = threading.Thread(target=broker.start)
+    coming.start()
+    assert one.transport.wait_linked(PATIENCE) == one.transport.link
+    coming.join()
+
+
+def test_closing_ends_waiting_for_a_broker_that_is_silent(scripted, peer):
+    """Its first attempt is not over, and the kernel would wait for it on its own."""
+    broker = scripted(lambda *_: b"")
+    silent = LinkLimits(silence_seconds=1000.0, connect_seconds=1000.0, close_seconds=0.0)
+    one = peer(f"mqtts://127.0.0.1:{broker.port}", limits=silent)
+    errors = []
+
+    def wait(how):
+        with pytest.raises(NotConnectedError) as caught:
+            how(1000.0)
+        errors.append(caught.value.reason)
+
+    one.transport.start()
+    threads = [
+        threading.Thread(target=wait, args=(how,))
+        for how in (one.transport.wait_ready, one.transport.wait_linked)
+    ]
+    for thread in threads:
+        thread.start()
+    one.transport.close()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert errors == ["not-connected"] * 2
+
+
+def test_no_thread_is_no_connection(peer, monkeypatch):
+    def fail(_self):
+        raise RuntimeError("can't start new thread")
+
+    one = peer("mqtt://127.0.0.1:1")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        with refused(NotConnectedError, "not-connected"):
+            one.transport.start()
+    one.transport.start()
+    with refused(NotConnectedError, "not-connected"):
+        one.transport.wait_ready(PATIENCE)
+
+
 def test_closing_before_starting_is_closing(peer):
     one = peer("mqtt://127.0.0.1:1")
     one.transport.close()
