@@ -218,7 +218,9 @@ class Session:
 
         Raises:
             TrustError, ConfigurationError: a key, record or URL is missing or malformed.
+            LifecycleError: ``closed``, ``forked``.
         """
+        self._check_usable()
         if self._open_cloud is not None:
             self._reach().start()
 
