@@ -94,7 +94,7 @@ class TensorSpec:
         # A tensor without elements would make a golden vector without bytes.
         shape = _dimensions(fields, "shape", 1)
         signature = _shape_signature(fields, shape)
-        scale, zero_point = _quantization(fields, dtype)
+        scale, zero_point = read_quantization(fields, dtype)
         colour = fields.choice("colour", COLOURS) if "colour" in fields else None
         mean, std = _normalization(fields, shape)
         labels = _labels(fields)
@@ -313,7 +313,8 @@ def _shape_signature(fields: Fields, shape: tuple[int, ...]) -> tuple[int, ...] 
     return signature
 
 
-def _quantization(fields: Fields, dtype: np.dtype[Any]) -> tuple[float | None, int | None]:
+def read_quantization(fields: Fields, dtype: np.dtype[Any]) -> tuple[float | None, int | None]:
+    """Scale and zero point of a tensor of integers: both, or none (section 1.6)."""
     if "scale_f32" not in fields and "zero_point" not in fields:
         return None, None
     if dtype.kind not in "iu":

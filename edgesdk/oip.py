@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgesdk import canonical
-from edgesdk.contract import dequantize
+from edgesdk.contract import dequantize, read_quantization
 from edgesdk.errors import (
     BusyError,
     DeadlineExceededError,
@@ -102,16 +102,22 @@ class Tensor:
     def fit(self, spec: TensorSpec) -> Array:
         """The same numbers as another model takes or gives them.
 
-        Two models for one purpose may quantize differently. Where both sides say how, numbers
-        are converted; where they do not, elements must be of the same type.
+        Two models for one purpose may quantize differently. Where both sides say what their
+        elements stand for, as floats always do, numbers are converted; where they do not,
+        elements must be of the same type.
 
         Raises:
             InputError: ``dtype``, ``shape``, ``argument``.
         """
         array = self.array
         mine, theirs = (self.scale, self.zero_point), (spec.scale, spec.zero_point)
-        if self.scale is not None and (array.dtype != spec.dtype or mine != theirs):
-            array = dequantize(replace(spec, scale=self.scale, zero_point=self.zero_point), array)
+        real = spec.scale is not None or spec.dtype.kind == "f"
+        if self.scale is not None and real and (array.dtype != spec.dtype or mine != theirs):
+            # A scale that makes infinities of it is the sender's; they end in the range's ends.
+            with np.errstate(over="ignore"):
+                array = dequantize(
+                    replace(spec, scale=self.scale, zero_point=self.zero_point), array
+                )
         # What comes over the wire has been normalized already.
         return replace(spec, mean=None, std=None).array(array)
 
@@ -378,18 +384,8 @@ def _tensor(fields: Fields, elements: memoryview) -> tuple[Tensor, memoryview]:
         raise malformed(
             f"{name}: expected {expected} bytes of {len(elements)} that are left, got {size}"
         )
-    scale, zero_point = _quantization(parameters)
+    scale, zero_point = read_quantization(parameters, dtype)
     if dtype.kind == "b" and int(np.frombuffer(elements[:size], np.uint8).max()) > 1:
         raise malformed(f"{name}: expected booleans of 0 and 1, got another byte")
     array = np.frombuffer(elements[:size], dtype.newbyteorder("<")).astype(dtype).reshape(shape)
     return Tensor(name, array, scale, zero_point), elements[size:]
-
-
-def _quantization(parameters: Fields) -> tuple[float | None, int | None]:
-    if "scale_f32" not in parameters and "zero_point" not in parameters:
-        return None, None
-    scale = float(struct.unpack(">f", parameters.hexadecimal("scale_f32", 4))[0])
-    zero_point = parameters.integer("zero_point", least=-(2**31), most=2**31 - 1)
-    if not (math.isfinite(scale) and scale > 0):
-        raise parameters.refuse("scale_f32", "a finite scale above 0", repr(scale))
-    return scale, zero_point

@@ -44,16 +44,24 @@ arrays = st.sampled_from(sorted(DTYPES)).flatmap(
     )
 )
 names = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
-quantizations = st.one_of(
-    st.just((None, None)),
-    st.tuples(st.floats(2.0**-100, 2.0**100, width=32), st.integers(-(2**31), 2**31 - 1)),
-)
 
 
 @st.composite
 def tensors(draw):
-    found = draw(st.dictionaries(names, st.tuples(arrays, quantizations), min_size=1, max_size=4))
-    return tuple(oip.Tensor(name, array, *q) for name, (array, q) in found.items())
+    found = draw(st.dictionaries(names, arrays, min_size=1, max_size=4))
+    return tuple(
+        oip.Tensor(name, array, *draw(quantizations(array))) for name, array in found.items()
+    )
+
+
+def quantizations(array):
+    """None at all; or, for integers, a scale and a zero point that is one of them."""
+    if array.dtype.kind not in "iu":
+        return st.just((None, None))
+    bounds = np.iinfo(array.dtype)
+    zero_points = st.integers(max(int(bounds.min), -(2**53) + 1), min(int(bounds.max), 2**53 - 1))
+    scales = st.floats(2.0**-100, 2.0**100, width=32)
+    return st.one_of(st.just((None, None)), st.tuples(scales, zero_points))
 
 
 questions = st.builds(
@@ -246,6 +254,13 @@ def test_what_is_no_body_is_malformed(broken):
         {"parameters": {"binary_data_size": 6, "scale_f32": "7fc00000", "zero_point": 0}},
         {"parameters": {"binary_data_size": 6, "scale_f32": "bf800000", "zero_point": 0}},
         {"parameters": {"binary_data_size": 6, "scale_f32": "00000000", "zero_point": 0}},
+        {"parameters": {"binary_data_size": 6, "scale_f32": "00000001", "zero_point": 0}},
+        {"parameters": {"binary_data_size": 6, "scale_f32": "3f000000", "zero_point": 128}},
+        {
+            "datatype": "FP16",
+            "shape": [3],
+            "parameters": {"binary_data_size": 6, "scale_f32": "3f000000", "zero_point": 0},
+        },
     ],
     ids=str,
 )
@@ -408,6 +423,20 @@ def test_numbers_of_another_quantization_are_converted():
     np.testing.assert_array_equal(
         tensor.fit(spec(np.uint8, 0.5, 128)), np.array([[0, 128, 129, 255]], np.uint8)
     )
+
+
+def test_numbers_that_become_too_large_end_at_the_end_of_the_range():
+    tensor = oip.Tensor("x", np.array([[-128, 0, 1, 127]], np.int8), scale=3e38, zero_point=0)
+    np.testing.assert_array_equal(
+        tensor.fit(spec(np.int8, 1.0, 0)), np.array([[-128, 0, 127, 127]], np.int8)
+    )
+    assert np.isinf(tensor.fit(spec(np.float32))[0, [0, 3]]).all()
+
+
+def test_elements_that_stand_for_nothing_are_passed_on():
+    array = np.array([[1, 2, 3, 4]], np.int32)
+    tensor = oip.Tensor("x", array, scale=0.5, zero_point=0)
+    np.testing.assert_array_equal(tensor.fit(spec(np.int32)), array)
 
 
 def test_real_numbers_are_quantized_and_not_normalized_twice():
