@@ -22,7 +22,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -42,7 +42,16 @@ from edgesdk.errors import (
 )
 from edgesdk.files import read_trusted
 from edgesdk.keys import SecretKey, open_device_key
-from edgesdk.link import Broker, Message, Publication, Subscription, Tls, anew
+from edgesdk.link import (
+    PACKET_OVERHEAD,
+    Broker,
+    LinkLimits,
+    Message,
+    Publication,
+    Subscription,
+    Tls,
+    anew,
+)
 from edgesdk.mqtt import Transport
 from edgesdk.policy import Breaker
 from edgesdk.record import RECORD_BYTES, PublicRecord
@@ -52,7 +61,7 @@ if TYPE_CHECKING:
 
     from edgesdk.contract import Array, Contract
     from edgesdk.files import Home, PathLike
-    from edgesdk.link import Link, LinkLimits
+    from edgesdk.link import Link
     from edgesdk.policy import Deadline, TokenBucket
 
 logger = logging.getLogger(__name__)
@@ -137,7 +146,10 @@ class CloudModel:
             on_message=self._on_message,
             on_lost=self._on_lost,
             tls=tls,
-            limits=limits,
+            limits=replace(
+                limits or LinkLimits(),
+                packet_bytes=protocol.LIMITS.message_bytes + PACKET_OVERHEAD,
+            ),
             clock=clock,
         )
 

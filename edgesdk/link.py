@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/vnd.edgesdk.v1"
 MQTT5 = 5
 MQTT311 = 4
+# Topic and properties of a message, beside it in one packet.
+PACKET_OVERHEAD = 4096
 
 
 def anew(error: TransportError) -> TransportError:

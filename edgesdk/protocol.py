@@ -369,7 +369,16 @@ def seal_answer(
     now_ms: int,
     salt: bytes | None = None,
 ) -> bytes:
-    """The message that answers."""
+    """The message that answers.
+
+    Raises:
+        RemoteError: ``too-large``: no device would take it.
+    """
+    size = _LEAST_ANSWER + len(body)
+    if size > LIMITS.message_bytes:
+        raise RemoteError(
+            "too-large", f"expected an answer of at most {LIMITS.message_bytes} bytes, got {size}"
+        )
     salt = os.urandom(SALT_BYTES) if salt is None else salt
     start = request.header.answer(now_ms=now_ms).encode()
     secret = _answer_secret(request.reply_key, salt, start)

@@ -333,6 +333,35 @@ def test_what_is_too_large_for_the_gateway_is_not_sent(broker, serve, ask):
     assert gateway.counters.run == 0
 
 
+class WideModel(LinearModel):
+    """One with that many bytes of outputs."""
+
+    def __init__(self, size):
+        super().__init__()
+        wide = TensorSpec("y", np.dtype(np.int8), (1, size))
+        self.contract = Contract(self.contract.inputs, (wide,))
+
+    def infer(self, inputs):
+        (spec,) = self.contract.outputs
+        return [np.zeros((len(inputs), *spec.shape[1:]), np.int8)]
+
+
+def test_the_largest_answer_arrives_and_a_larger_one_is_a_failure(broker, serve, ask):
+    gateway = serve(broker, WideModel(4_190_000))
+    largest = protocol.LIMITS.message_bytes
+    sent = []
+    publish = gateway._transport.publish
+    gateway._transport.publish = lambda each: (sent.append(len(each.payload)), publish(each))
+    infer(ask(broker, contract=WideModel(4_190_000).contract))
+    size = 4_190_000 + largest - sent[-1]
+    gateway._engine.add(WideModel(size), digest=bytes(32))
+    assert infer(ask(broker, contract=WideModel(size).contract)).outputs[0].shape == (1, size)
+    assert sent[-1] == largest
+    gateway._engine.add(WideModel(size + 1), digest=bytes(32))
+    with refused(RemoteError, "model-failed"):
+        infer(ask(broker, contract=WideModel(size + 1).contract))
+
+
 def test_what_the_protocol_does_not_hold_is_not_the_callers_fault(broker, ask, serve):
     serve(broker, LinearModel())
     many = tuple(TensorSpec(str(n), np.dtype(np.int8), (1,)) for n in range(17))

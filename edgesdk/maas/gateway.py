@@ -45,7 +45,7 @@ from edgesdk.errors import (
     TransportError,
     TrustError,
 )
-from edgesdk.link import Broker, LinkLimits, Message, Publication, Subscription
+from edgesdk.link import PACKET_OVERHEAD, Broker, LinkLimits, Message, Publication, Subscription
 from edgesdk.maas.ledger import Counters, Quotas, Replays, Tally
 from edgesdk.mqtt import Transport
 from edgesdk.record import name_of
@@ -85,8 +85,6 @@ class GatewayLimits:
 LIMITS = GatewayLimits()
 LINK_LIMITS = LinkLimits(receive_maximum=64, unacknowledged=64, waiting=1024)
 _GOODBYE_SECONDS = 1.0
-# Topic and properties of a request, beside it in one packet.
-_PACKET_OVERHEAD = 4096
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class Gateway:
             on_ready=self._on_link,
             tls=tls,
             will=self._service,
-            limits=replace(link_limits, packet_bytes=limits.request_bytes + _PACKET_OVERHEAD),
+            limits=replace(link_limits, packet_bytes=limits.request_bytes + PACKET_OVERHEAD),
             clock=clock,
         )
 
