@@ -3,6 +3,7 @@ import os
 import queue
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,18 +15,18 @@ from edgesdk.contract import Contract, TensorSpec
 from edgesdk.errors import EdgeError, InputError, MalformedBundleError, RemoteError, SignatureError
 from edgesdk.keys import SecretKey
 from edgesdk.maas.engine import InProcess
-from edgesdk.maas.gateway import GatewayLimits, run
+from edgesdk.maas.gateway import GatewayLimits
 from edgesdk.maas.ledger import Quotas, Replays
 from edgesdk.maas.registry import Registry
 from edgesdk.protocol import Header
 from fixtures_cloud import (
+    GENEROUS,
     MODEL_ID,
     PATIENCE,
     SIDE,
     BrokenModel,
     GatedModel,
     LinearModel,
-    address,
     engine_of,
     frames,
     refused,
@@ -575,6 +576,95 @@ def test_stopping_ends_what_is_under_way(broker, serve, asker):
     gateway.stop()
 
 
+def test_whoever_asks_while_a_worker_stops_is_told(broker, serve, asker):
+    """Also what waits in its queue when its time to stop is over."""
+    model = GatedModel()
+    limits = replace(GENEROUS, runners=1, stop_seconds=0.5)
+    gateway = serve(broker, model, limits=limits)
+    asker.say(asker.craft()[0])
+    assert model.begun.acquire(timeout=PATIENCE)
+    queued, queued_exchange = asker.craft()
+    asker.say(queued)
+    while gateway._queue.empty():
+        assert isinstance(asker.ask(**asking(asker, version="none")), oip.Refusal)
+    told = len(asker.client.seen)
+    stopping = threading.Thread(target=gateway.stop)
+    stopping.start()
+    assert gateway._stopping.wait(PATIENCE)
+    assert asker.ask().reason == "busy"
+    assert asker.read(queued_exchange, told + 2).reason == "busy"
+    stopping.join(PATIENCE)
+    model.gate.set()
+    for runner in gateway._runners:
+        runner.join(PATIENCE)
+        assert not runner.is_alive()
+
+
+def test_requests_that_come_while_a_worker_disconnects_are_told(broker, serve, asker):
+    gateway = serve(broker, LinearModel())
+    withdraw = gateway._withdraw
+    reasons = []
+
+    def ask_then_withdraw():
+        reasons.append(asker.ask().reason)
+        withdraw()
+
+    gateway._withdraw = ask_then_withdraw
+    gateway.stop()
+    assert reasons == ["busy"]
+    assert not gateway._door.is_alive()
+
+
+def test_a_door_that_hangs_does_not_hold_up_stopping(broker, serve, asker, registry):
+    gate, entered = threading.Event(), threading.Semaphore(0)
+
+    class HangingRegistry(Registry):
+        def find(self, kid):
+            entered.release()
+            gate.wait(PATIENCE * 10)
+            return super().find(kid)
+
+    limits = replace(GENEROUS, intake=1)
+    gateway = serve(broker, LinearModel(), limits=limits, devices=HangingRegistry(registry.folder))
+    for _ in range(3):
+        asker.say(asker.craft()[0])
+    assert entered.acquire(timeout=PATIENCE)
+    stopping = threading.Thread(target=gateway.stop)
+    stopping.start()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+    gate.set()
+    gateway._intake.put(None)
+    gateway._door.join(PATIENCE)
+
+
+def test_a_key_that_is_closed_too_early_ends_no_thread(broker, parties, serve, asker):
+    model = GatedModel()
+    key = SecretKey.parse(parties.gateway.encode())
+    gateway = serve(broker, model, key=key)
+    asker.say(asker.craft()[0])
+    assert model.begun.acquire(timeout=PATIENCE)
+    key.close()
+    asker.say(asker.craft()[0])
+    model.gate.set()
+    gateway.stop()
+    assert dict(gateway.counters.dropped) == {"internal": 2}
+
+
+def test_an_engine_that_cannot_say_its_models_is_survived(broker, serve, asker):
+    class Shy(InProcess):
+        def models(self):
+            raise RuntimeError("away")
+
+        def find(self, model_id, version):
+            return super().find(model_id, version) if version else self.served
+
+    engine = Shy()
+    engine.served = engine.add(LinearModel(), digest=bytes(32))
+    serve(broker, engine=engine, limits=replace(GENEROUS, announcement_seconds=0))
+    assert isinstance(asker.ask(), oip.Answer)
+
+
 def test_a_gateway_that_was_never_started_can_be_stopped(parties, registry):
     from edgesdk.link import Broker
     from edgesdk.maas.gateway import Gateway
@@ -585,30 +675,6 @@ def test_a_gateway_that_was_never_started_can_be_stopped(parties, registry):
         devices=registry,
         engine=engine_of(LinearModel()),
     ).stop()
-
-
-def test_run_serves_until_it_is_stopped(broker, parties, registry, asker):
-    stop, ready, result = threading.Event(), threading.Event(), []
-
-    def serve():
-        result.append(
-            run(
-                address(broker),
-                stop=stop,
-                key=parties.gateway,
-                devices=registry,
-                engine=engine_of(LinearModel()),
-                on_ready=lambda _: ready.set(),
-            )
-        )
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert ready.wait(PATIENCE)
-    assert isinstance(asker.ask(), oip.Answer)
-    stop.set()
-    thread.join(PATIENCE)
-    assert result[0].answered == 1
 
 
 def test_a_gateway_comes_back_with_its_broker(broker, serve, parties, client):

@@ -27,6 +27,7 @@ What is dropped or refused is counted, and logged with its reason.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import secrets
@@ -51,7 +52,7 @@ from edgesdk.mqtt import Transport
 from edgesdk.record import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -140,12 +141,10 @@ class Gateway:
         self._intake: queue.Queue[Message | None] = queue.Queue(limits.intake)
         self._queue: queue.Queue[_Job | None] = queue.Queue(limits.queue)
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._keep_door, name="edgesdk-door", daemon=True),
-            *(
-                threading.Thread(target=self._keep_running, name=f"edgesdk-run-{n}", daemon=True)
-                for n in range(limits.runners)
-            ),
+        self._door = threading.Thread(target=self._keep_door, name="edgesdk-door", daemon=True)
+        self._runners = [
+            threading.Thread(target=self._keep_running, name=f"edgesdk-run-{n}", daemon=True)
+            for n in range(limits.runners)
         ]
         self._service = protocol.service_topic(self._pool)
         self._transport = Transport(
@@ -179,22 +178,44 @@ class Gateway:
 
     def start(self) -> None:
         """Begin to serve; the connection is kept up from now on. A worker serves once."""
-        for thread in self._threads:
+        for thread in (self._door, *self._runners):
             thread.start()
         self._transport.start()
 
     def stop(self) -> None:
-        """Turn new requests away, end those under way, withdraw the announcement, disconnect."""
+        """Turn new requests away, end those under way, withdraw the announcement, disconnect.
+
+        The door is the last to close: until there is no connection any more, whoever asks hears
+        that this worker is busy, and need not wait for its deadline.
+        """
         if self._stopping.is_set():
             return
         self._stopping.set()
-        end = self._clock() + self._limits.stop_seconds
-        self._intake.put(None)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(end - self._clock(), 0.0))
+        self._end(self._runners, self._queue, self._limits.stop_seconds)
+        self._turn_away()
         self._withdraw()
         self._transport.close()
+        self._end([self._door], self._intake, _GOODBYE_SECONDS)
+
+    def _end(
+        self, threads: Sequence[threading.Thread], inbox: queue.Queue[Any], seconds: float
+    ) -> None:
+        """Let threads do what is in their inbox, and end; a while later they are left alone."""
+        until = self._clock() + seconds
+        with contextlib.suppress(queue.Full):
+            inbox.put(None, timeout=seconds)
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(max(until - self._clock(), 0.0))
+
+    def _turn_away(self) -> None:
+        """Refuse what no runner has come to."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job = self._queue.get_nowait()
+                if job is not None:
+                    self._refuse(job.request, _RefusedError("busy", "this worker has stopped"))
+        self._pass_on_the_end()  # for a runner that comes back later
 
     def __enter__(self) -> Self:
         self.start()
@@ -235,10 +256,8 @@ class Gateway:
             except queue.Empty:
                 continue
             if message is None:
-                break
+                return
             self._tend(message)
-        for _ in range(self._limits.runners):
-            self._queue.put(None)
 
     def _tend(self, message: Message) -> None:
         try:
@@ -306,6 +325,11 @@ class Gateway:
     def _keep_running(self) -> None:
         while (job := self._queue.get()) is not None:
             self._attempt(job)
+        self._pass_on_the_end()
+
+    def _pass_on_the_end(self) -> None:
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
 
     def _attempt(self, job: _Job) -> None:
         try:
@@ -360,9 +384,15 @@ class Gateway:
             message=refusal.message,
             provenance=self._provenance(request),
         )
+        try:
+            message = self._seal(request, told)
+        except Exception:  # a key that was closed too early must not end this thread
+            logger.exception("failed to refuse a request", extra={"reason": "internal"})
+            self._tally.count("dropped", "internal")
+            return
         # Not the request's own time: one that came too late, or from another year, still tells
         # its device how far apart the clocks are.
-        self._publish(header, self._seal(request, told), self._limits.refusal_seconds)
+        self._publish(header, message, self._limits.refusal_seconds)
 
     def _seal(self, request: protocol.OpenRequest, answer: oip.Answer | oip.Refusal) -> bytes:
         body = oip.encode_answer(answer)
@@ -384,13 +414,8 @@ class Gateway:
             if error is not None:
                 self._drop_answer(header, error.reason, str(error))
 
-        publication = Publication(
-            topic=protocol.answer_topic(header.device),
-            payload=message,
-            deadline=self._clock() + seconds,
-            settled=settled,
-            correlation=header.request_id,
-        )
+        topic, deadline = protocol.answer_topic(header.device), self._clock() + seconds
+        publication = Publication(topic, message, deadline, settled, correlation=header.request_id)
         try:
             self._transport.publish(publication)
         except RemoteError:
@@ -410,14 +435,18 @@ class Gateway:
         )
 
     def _announce(self) -> None:
-        announcement = Announcement(
-            gateway=self._key.kid,
-            pool=self._pool,
-            max_bytes=self._limits.request_bytes,
-            until=int(self._wall()) + self._limits.announcement_seconds,
-            models=tuple((each.model_id, each.version) for each in self._engine.models()),
-        )
-        self._publish_service(announcement.encode(self._key), lambda _: None)
+        try:
+            announcement = Announcement(
+                gateway=self._key.kid,
+                pool=self._pool,
+                max_bytes=self._limits.request_bytes,
+                until=int(self._wall()) + self._limits.announcement_seconds,
+                models=tuple((each.model_id, each.version) for each in self._engine.models()),
+            ).encode(self._key)
+        except Exception:  # an engine may fail in any way, and devices can ask all the same
+            logger.exception("failed to announce", extra={"reason": "internal"})
+            return
+        self._publish_service(announcement, lambda _: None)
 
     def _withdraw(self) -> None:
         done = threading.Event()
@@ -448,13 +477,6 @@ class Gateway:
 
     def _seconds_left(self, header: protocol.Header) -> float:
         return (header.expires_ms - self._now_ms()) / 1000
-
-
-def run(broker: str, *, stop: threading.Event, **options: Any) -> Counters:  # noqa: ANN401
-    """Serve until ``stop`` is set; the options are those of :class:`Gateway`."""
-    with Gateway(Broker.parse(broker), **options) as gateway:
-        stop.wait()
-    return gateway.counters
 
 
 def _check_window(header: protocol.Header, now_ms: int) -> None:
