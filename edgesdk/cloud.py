@@ -133,6 +133,7 @@ class CloudModel:
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._announcement: Announcement | None = None
+        self._heard_until = 0  # the newest one held so long, in seconds since 1970
         self._closed = False
         self._own_key: SecretKey | None = None
         self._owner = os.getpid()
@@ -418,9 +419,11 @@ class CloudModel:
         except EdgeError as error:
             self._drop(error.reason, f"an announcement: {error}")
             return
-        known, self._announcement = self._announcement, announcement
-        if known is None or announcement.until > known.until:
-            # A gateway that has just spoken is worth asking.
+        self._announcement = announcement
+        if announcement.until > self._heard_until:
+            # A gateway that has just spoken is worth asking. The broker could take an old
+            # announcement away and show it again, but it cannot make one that is newer.
+            self._heard_until = announcement.until
             self.breaker.reset()
 
     def _on_lost(self, error: TransportError) -> None:

@@ -58,6 +58,14 @@ def patient():
     return Breaker(uniform=random.uniform, rule=BreakerRule(failures=10**6, in_a_row=10**6))
 
 
+def until(condition):
+    """For what nobody is told of when it happens."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def in_background(function, *arguments, **options):
     """Run it in a thread; gives a function that waits for the result or raises its error."""
     pool = ThreadPoolExecutor(1)
@@ -396,11 +404,30 @@ def test_a_link_that_keeps_failing_is_left_alone(broker, serve, ask):
         infer(cloud)
     assert cloud.counters.asked == asked
     serve(broker, LinearModel())
-    deadline = time.monotonic() + PATIENCE
-    while breaker.state is not State.CLOSED:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    until(lambda: breaker.state is State.CLOSED)
     infer(cloud)
+
+
+def test_an_old_announcement_does_not_make_a_link_good(broker, serve, ask, client):
+    """The broker takes it away and shows it again, as often as it likes."""
+    topic = protocol.service_topic("default")
+    forger = client(broker, topic)
+    gateway = serve(broker, LinearModel())
+    announcement = forger.wait_for(1)[0].payload
+    breaker = Breaker(uniform=lambda _low, _high: 1e6, rule=BreakerRule(in_a_row=1))
+    cloud = ask(broker, breaker=breaker)
+    infer(cloud)
+    gateway.stop()
+    with pytest.raises(TransportError):
+        infer(cloud, seconds=SHORT)
+    assert breaker.state is State.OPEN
+    forger.say(topic, b"")
+    forger.say(topic, announcement)
+    # What is said on the other topic comes after it, and is counted.
+    forger.say(protocol.answer_topic(cloud._device.kid), b"junk")
+    until(lambda: cloud.counters.dropped)
+    assert cloud.announcement is not None
+    assert breaker.state is State.OPEN
 
 
 def test_a_deadline_that_has_passed_is_not_waited_for(broker, serve, ask):
