@@ -396,7 +396,9 @@ class CloudModel:
             with self._lock:
                 waiting = self._open.get(header.request_id)
             if waiting is None:
-                self._drop("late", "expected an answer to an open request, got another")
+                # No more than a sign of deadlines that are short.
+                text = "expected an answer to an open request, got another"
+                self._drop("late", text, logging.INFO)
                 return
             exchange, inbox = waiting
             # Here and not where it is waited for: a flood of forgeries fills no queue, and the
@@ -432,10 +434,10 @@ class CloudModel:
         for _, inbox in waiting:
             inbox.put(anew(error))
 
-    def _drop(self, reason: str, text: str) -> None:
+    def _drop(self, reason: str, text: str, level: int = logging.WARNING) -> None:
         with self._lock:
             self._dropped[reason] += 1
-        logger.warning("dropped what came from the broker: %s", text, extra={"reason": reason})
+        logger.log(level, "dropped what came from the broker: %s", text, extra={"reason": reason})
 
 
 def _gateway_record(source: PublicRecord | PathLike) -> PublicRecord:

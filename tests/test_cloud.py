@@ -554,16 +554,19 @@ def test_a_good_answer_is_found_in_a_flood_of_forgeries(overheard):
     assert end() == {"signature": 50}
 
 
-def test_an_answer_that_comes_again_is_too_late(broker, serve, ask, client, parties):
+def test_an_answer_that_comes_again_is_too_late(broker, serve, ask, client, caplog):
+    caplog.set_level(logging.INFO, logger="edgesdk.cloud")
     serve(broker, LinearModel())
-    topic = protocol.answer_topic(parties.device.kid)
-    forger = client(broker, topic)
     cloud = ask(broker)
+    topic = protocol.answer_topic(cloud._device.kid)
+    forger = client(broker, topic)
     infer(cloud)
     (answer,) = forger.wait_for(1)
     forger.say(topic, answer.payload)
     infer(cloud)
     assert dict(cloud.counters.dropped) == {"late": 1}
+    (told,) = [record for record in caplog.records if getattr(record, "reason", None) == "late"]
+    assert told.levelno == logging.INFO
 
 
 def test_an_announcement_by_another_is_ignored(broker, ask, serve, client, parties):

@@ -259,6 +259,15 @@ def test_what_is_dropped_is_logged_with_its_reason(broker, serve, asker, caplog)
     assert "expected at least 64 bytes, got 6" in record.getMessage()
 
 
+def test_a_topic_of_a_stranger_does_not_fill_the_log(broker, serve, asker, caplog):
+    serve(broker, LinearModel())
+    with caplog.at_level(logging.WARNING, logger="edgesdk"):
+        asker.say(b"poison", f"e/v1/{'x' * 60_000}/req/default")
+        asker.expect_silence()
+    (record,) = [each for each in caplog.records if each.name == "edgesdk.maas.gateway"]
+    assert len(record.getMessage()) < 200
+
+
 # Refused: who is known is told why
 
 

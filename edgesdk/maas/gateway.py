@@ -86,6 +86,7 @@ class GatewayLimits:
 LIMITS = GatewayLimits()
 LINK_LIMITS = LinkLimits(receive_maximum=64, unacknowledged=64, waiting=1024)
 _GOODBYE_SECONDS = 1.0
+_LONGEST_TOPIC = len(protocol.request_topic(bytes(16), "p" * 32))
 
 
 @dataclass(frozen=True)
@@ -465,7 +466,9 @@ class Gateway:
 
     def _drop(self, topic: str, reason: str, text: str) -> None:
         self._tally.count("dropped", reason)
-        logger.warning("dropped a message on %r: %s", topic, text, extra={"reason": reason})
+        # Whoever may publish chooses the topic, of up to 65,535 bytes.
+        shown = topic[:_LONGEST_TOPIC]
+        logger.warning("dropped a message on %r: %s", shown, text, extra={"reason": reason})
 
     def _drop_answer(self, header: protocol.Header, reason: str, text: str) -> None:
         self._tally.count("dropped", reason)
