@@ -293,8 +293,3 @@ class TokenBucket:
                     "a second, got more",
                 )
             self._level -= tokens
-
-    def is_full(self, *, now: float) -> bool:
-        """Whether nothing of it is spent, so that forgetting it changes nothing."""
-        with self._lock:
-            return self._level + max(now - self._at, 0.0) * self._rate >= self._burst
