@@ -32,9 +32,9 @@ from edgesdk.link import Broker, Publication, Subscription
 from edgesdk.maas.engine import InProcess
 from edgesdk.maas.gateway import Gateway, GatewayLimits
 from edgesdk.maas.registry import Registry
-from edgesdk.mqtt import Transport
 from edgesdk.policy import Deadline
 from edgesdk.session import Session
+from edgesdk.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -52,9 +52,9 @@ from edgesdk.link import (
     Tls,
     anew,
 )
-from edgesdk.mqtt import Transport
 from edgesdk.policy import Breaker
 from edgesdk.record import RECORD_BYTES, PublicRecord
+from edgesdk.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -26,7 +26,7 @@ from edgesdk.link import Broker, LinkLimits, Publication, Subscription
 from edgesdk.maas.engine import InProcess
 from edgesdk.maas.gateway import LINK_LIMITS, Gateway, GatewayLimits
 from edgesdk.maas.registry import Registry
-from edgesdk.mqtt import Transport
+from edgesdk.transport import Transport
 
 if TYPE_CHECKING:
     from edgesdk.record import PublicRecord

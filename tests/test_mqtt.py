@@ -20,7 +20,7 @@ from edgesdk.errors import (
     TransportError,
 )
 from edgesdk.link import Broker, LinkLimits, Publication, Subscription, Tls
-from edgesdk.mqtt import Transport
+from edgesdk.transport import Transport
 from fixtures_cloud import PATIENCE, address, eager, refused
 
 

@@ -48,8 +48,8 @@ from edgesdk.errors import (
 )
 from edgesdk.link import PACKET_OVERHEAD, Broker, LinkLimits, Message, Publication, Subscription
 from edgesdk.maas.ledger import Counters, Quotas, Replays, Tally
-from edgesdk.mqtt import Transport
 from edgesdk.record import name_of
+from edgesdk.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
