@@ -229,7 +229,9 @@ class CloudModel:
             return CloudCounters(self._counts["asked"], self._counts["answered"], dropped)
 
     def infer(self, arrays: Sequence[Array], *, deadline: Deadline) -> Reply:
-        """Have the gateway run the model on inputs that fit the contract.
+        """Have the gateway run the model on inputs in the order, shapes and types of the contract.
+
+        ``deadline`` is a point of this model's clock. Outputs are those of the contract, too.
 
         Raises:
             TransportError: there is no answer, and why.

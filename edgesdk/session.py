@@ -78,7 +78,8 @@ class Origin(str, Enum):
 class Result:
     """An answer, and where it comes from.
 
-    ``outputs`` is an array, or arrays by name where the model has several. ``model`` and
+    ``outputs`` is an array, or arrays by name where the model has several, with the shapes and
+    element types of the contract, also when the cloud's model has others. ``model`` and
     ``version`` are those of the model that answered, ``latency`` is in seconds. ``cause`` says
     why the cloud was asked, ``cloud_error`` why its answer is not here; ``provenance`` is what
     the gateway has signed about its answer.
@@ -116,14 +117,17 @@ class LocalModel(Protocol):
 class Session:
     """A model with a fallback. Safe to share between threads.
 
-    ``model`` is a loaded model, or the path of one. ``deadline`` is in seconds, for each ``run``
-    as a whole; with ``prefer_in_cloud`` the device's own time comes on top. An answer of the
+    ``model`` is a loaded model, or the path of a bundle. ``deadline`` is in seconds, above 0 and up
+    to 600, for each ``run`` as a whole; with ``prefer_in_cloud`` the device's own time comes on
+    top, and so does that of loading libraries in a session that was not entered. An answer of the
     device whose confidence is below ``threshold`` is put to the cloud; confidence is the largest
     dequantized element of the first output, or what the app's own function of the outputs says.
 
     The cloud is asked for ``cloud_model`` (else the model's own id) and ``cloud_version`` (else
     the newest). Keys and trust come from the configuration folder ``home``, unless ``device_key``,
     ``gateway`` or ``tls`` (``edgesdk.link.Tls``, for a client's certificate) say otherwise.
+    ``outstanding`` bounds the questions under way at once; one more is answered by the device
+    alone. ``budget`` is an ``edgesdk.policy.TokenBucket``.
     ``contract`` is needed only where neither a model nor a verified bundle says what goes in and
     comes out.
 
@@ -227,9 +231,16 @@ class Session:
     def run(self, frame: Array | Mapping[str, Array], *, ask_cloud: bool = False) -> Result:
         """Answer one frame: an array, or arrays by name.
 
+        Shapes are those of ``contract``, whose leading 1 may be left out. Elements are of the
+        model's own type, or floats, which are normalized and quantized as the contract says.
+        ``ask_cloud`` puts this frame to the cloud, however sure the device is.
+
         Raises:
             InputError: the frame does not fit the contract.
             ModelError, TransportError: nobody answered.
+            LifecycleError: the session is closed, or belongs to another process.
+            TrustError, ConfigurationError: of a session that was not entered, when it first
+                turns to the cloud: a key, record or URL is missing or malformed.
         """
         self._check_usable()
         begun = self._clock()
