@@ -222,7 +222,9 @@ class Dialect:
     Such a broker refuses 5, or is silent: it may take the properties of a CONNECT for the
     length of a string, and wait for the rest of it for ever. One that is only slow must not be
     taken for it; so when it is no faster with 3.1.1, it gets 5 again, with all the time there is,
-    and 3.1.1 for good if it needs still more.
+    and 3.1.1 for good if it needs still more. Silence that was short speaks for one connection
+    only: whoever delays a CONNACK once must not take MQTT 5 away for good, and with it shared
+    subscriptions and the broker's limits.
     """
 
     def __init__(self, limits: LinkLimits) -> None:
@@ -234,11 +236,12 @@ class Dialect:
 
     def learn(self, greeting: Greeting) -> bool:
         """Whether to try again at once, in the other version."""
-        if self._known:
-            return False
         newest = self.version == MQTT5
         if newest and greeting.refused_version:
+            # Whatever was known before: it may be another broker by now.
             self._speak(MQTT311, known=True)
+        elif self._known:
+            return False
         elif newest and greeting.silent:
             # For good, once it has had all the time there is.
             patient = self.patience >= self._limits.connect_seconds
@@ -247,9 +250,9 @@ class Dialect:
         elif greeting.after is not None and greeting.after > self.too_slow:
             self._speak(MQTT5)
         else:
-            self._known = greeting.after is not None
+            self._known = newest and greeting.after is not None
             if not self._known:
-                self._speak(MQTT5)  # nobody was there: nothing is learnt
+                self._speak(MQTT5)  # nobody was there, or only silence spoke for 3.1.1
                 self.patience = self._limits.silence_seconds
             return False
         return True

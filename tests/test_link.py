@@ -143,8 +143,25 @@ def test_a_silent_broker_is_asked_in_the_older_version():
     assert dialect.patience == 0.5
     assert dialect.learn(Greeting(silent=True))
     assert dialect.version == MQTT311
+
+
+def test_a_silence_that_was_short_speaks_for_one_connection():
+    dialect = Dialect(LIMITS)
+    for _ in range(3):
+        assert (dialect.version, dialect.patience) == (MQTT5, 0.5)
+        assert dialect.learn(Greeting(silent=True))
+        assert dialect.version == MQTT311
+        # The connection stood, and has been lost.
+        assert not dialect.learn(Greeting(after=0.01))
     assert not dialect.learn(Greeting(after=0.01))
     assert not dialect.learn(Greeting(silent=True))
+    assert dialect.version == MQTT5
+
+
+def test_a_broker_that_was_replaced_by_an_older_one_is_understood():
+    dialect = Dialect(LIMITS)
+    dialect.learn(Greeting(after=0.1))
+    assert dialect.learn(Greeting(refused_version=True))
     assert dialect.version == MQTT311
 
 

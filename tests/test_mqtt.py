@@ -21,7 +21,7 @@ from edgesdk.errors import (
 )
 from edgesdk.link import Broker, LinkLimits, Publication, Subscription, Tls
 from edgesdk.transport import Transport
-from fixtures_cloud import PATIENCE, address, eager, refused
+from fixtures_cloud import EAGER, PATIENCE, address, eager, refused
 
 
 class Peer:
@@ -593,6 +593,25 @@ def test_a_slow_broker_gets_the_newest_version_after_all(scripted, peer):
     one = peer(broker, limits=LinkLimits(silence_seconds=0.1, connect_seconds=PATIENCE))
     assert one.start().version == 5
     assert [body[6] for body in broker.wait_for(Scripted.CONNECT, 3)] == [5, 4, 5]
+
+
+def test_a_broker_that_was_slow_once_gets_the_newest_version_with_the_next_connection(
+    scripted, peer
+):
+    def script(number, kind, body):
+        if kind == Scripted.CONNECT and number == 0:
+            return b""  # it never comes
+        if kind == Scripted.CONNECT:
+            return Scripted.CONNACK5 if body[6] == 5 else Scripted.CONNACK4
+        if kind == Scripted.PUBLISH:
+            return None
+        return polite(number, kind, body)
+
+    one = peer(scripted(script), limits=dataclasses.replace(EAGER, silence_seconds=0.2))
+    assert one.start().version == 4
+    one.send(b"x")
+    one.until(lambda: len(one.links) == 2)
+    assert one.links[1].version == 5
 
 
 def test_a_broker_without_shared_subscriptions_gets_plain_ones(scripted):
