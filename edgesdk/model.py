@@ -21,15 +21,16 @@ import logging
 import os
 import threading
 import time
+import traceback
 import warnings
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from edgesdk import encryption, files, interpreter, keys, trust
+from edgesdk import encryption, files, interpreter, keys, primitives, trust
 from edgesdk.bundle import Bundle
 from edgesdk.contract import Contract, dequantize
 from edgesdk.errors import (
@@ -376,7 +377,12 @@ def _shared(
     with _packing:
         packed = None if require else _packed.get(name)
         if packed is None:
-            packed = _unpacked(verified, granted, key, isa=isa, require=require)
+            try:
+                packed = _unpacked(verified, granted, key, isa=isa, require=require)
+            except BaseException as error:
+                # Whoever keeps the error would keep what its frames knew: the packed weights.
+                traceback.clear_frames(error.__traceback__)
+                raise
             _packed[name] = packed
         return packed
 
@@ -390,18 +396,37 @@ def _unpacked(
     require: bool,
 ) -> _native.Model:
     """Decrypt, pack, check, wipe."""
+    with decrypted(verified, granted, key, require=require) as (memory, plaintext):
+        with plaintext[: verified.manifest.model_len] as model:
+            packed = interpreter.pack(model, protected=True, require_locked=require, isa=isa)
+        with plaintext[verified.manifest.model_len :] as golden:
+            _check_model(packed, verified, golden)
+        _warn_of_unlocked(memory, packed)
+        return packed
+
+
+@contextmanager
+def decrypted(
+    verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey, *, require: bool = False
+) -> Iterator[tuple[LockedMemory, memoryview]]:
+    """The plaintext in locked memory, which is wiped however the block is left.
+
+    Raises:
+        DecryptionError: ``payload``.
+        ResourceError: ``memory``; with ``require`` also ``lock``.
+    """
     memory = LockedMemory(verified.manifest.plaintext_len, require=require)
     try:
         with memoryview(memory) as plaintext:
             encryption.open_(verified, granted, key, plaintext)
-            with plaintext[: verified.manifest.model_len] as model:
-                packed = interpreter.pack(model, protected=True, require_locked=require, isa=isa)
-            with plaintext[verified.manifest.model_len :] as golden:
-                _check_model(packed, verified, golden)
-        _warn_of_unlocked(memory, packed)
-        return packed
-    finally:
-        memory.close()
+            yield memory, plaintext
+    except BaseException:
+        # Frames of the traceback may hold views, so that it cannot be closed yet: they see zeros.
+        primitives.wipe(memoryview(memory))
+        with suppress(LifecycleError):
+            memory.close()
+        raise
+    memory.close()
 
 
 def _check_model(packed: _native.Model, verified: VerifiedBundle, golden: memoryview) -> None:

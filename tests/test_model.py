@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn.datasets import load_digits
 
 import edgesdk
 import networks
+from edgesdk import model as rooms
+from edgesdk.bundle import Bundle, Manifest
 from edgesdk.contract import Contract
 from edgesdk.errors import (
     ConfigurationError,
@@ -435,6 +438,92 @@ def test_memory_holds_no_plaintext_but_what_runs_and_nothing_after_close(marked)
         child.stdin.close()
         child.stdout.close()
         assert child.wait(30) == 0
+
+
+KEEPER = """
+import sys
+import edgesdk
+from edgesdk.errors import ContractError
+try:
+    edgesdk.load(sys.argv[1], now=int(sys.argv[2]))
+except ContractError as error:
+    kept = error
+print(kept.reason, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_an_app_that_keeps_the_error_does_not_keep_the_weights(marked, world):
+    """A session keeps it, as the cause of its answers, for as long as it lives."""
+    path, needle = marked
+    parsed = Bundle.parse(path.read_bytes())
+    manifest = Manifest.parse(parsed.manifest_bytes)
+    other = replace(manifest, operators=(("ADD", 1), *manifest.operators))
+    path.write_bytes(world.resigned(other.encode(), parsed))
+    child = subprocess.Popen(
+        [sys.executable, "-c", KEEPER, str(path), str(NOW)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    try:
+        assert child.stdout.readline() == "contract\n"
+        assert copies_in(child.pid, needle) == 0
+    finally:
+        child.stdin.close()
+        child.stdout.close()
+        assert child.wait(30) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError])
+def test_an_interrupt_anywhere_leaves_no_plaintext(digits, monkeypatch, kind):
+    """At each call that checking makes, while the error and its frames are still there."""
+    places = []
+    real, checking = rooms.LockedMemory, rooms._check_model
+    calls = at = 0
+
+    def locked(size, **options):
+        memory = real(size, **options)
+        with memoryview(memory) as view:
+            places.append((np.frombuffer(view, np.uint8).ctypes.data, size))
+        return memory
+
+    def interrupt(frame, event, _):
+        nonlocal calls
+        calls += event in {"call", "c_call"} and "/edgesdk/" in frame.f_code.co_filename
+        if calls == at:
+            sys.setprofile(None)
+            raise kind
+
+    def check(*arguments):
+        sys.setprofile(interrupt)
+        try:
+            checking(*arguments)
+        finally:
+            sys.setprofile(None)
+
+    monkeypatch.setattr(rooms, "LockedMemory", locked)
+    monkeypatch.setattr(rooms, "_check_model", check)
+    while True:
+        calls, at = 0, at + 1
+        try:
+            edgesdk.load(digits).close()
+        except kind:
+            assert not any(own_memory(*places[-1]))
+        else:
+            break
+    assert at > 100
+
+
+def own_memory(start, size):
+    """Bytes of this process, or none where there is nothing any more."""
+    descriptor = os.open("/proc/self/mem", os.O_RDONLY)
+    try:
+        return os.pread(descriptor, size, start)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")

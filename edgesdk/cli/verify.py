@@ -304,15 +304,10 @@ def _deep(
 def _decrypt(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey) -> None:
     """Into locked memory, compared, and wiped."""
     from edgesdk import encryption
-    from edgesdk.interpreter import LockedMemory
+    from edgesdk.model import decrypted
 
-    memory = LockedMemory(verified.manifest.plaintext_len)
-    try:
-        with memoryview(memory) as plaintext:
-            encryption.open_(verified, granted, key, plaintext)
-            encryption.check_plaintext(verified, granted, key, plaintext)
-    finally:
-        memory.close()
+    with decrypted(verified, granted, key) as (_, plaintext):
+        encryption.check_plaintext(verified, granted, key, plaintext)
 
 
 def _load(checks: _Checks, where: _Where, device: Device, at: int) -> None:
