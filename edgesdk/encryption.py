@@ -78,6 +78,15 @@ def open_(verified: VerifiedBundle, grant: VerifiedGrant, key: SecretKey, into: 
             raise
 
 
+def check_grant(verified: VerifiedBundle, grant: VerifiedGrant, key: SecretKey) -> None:
+    """Return if ``open_`` would come as far as the first chunk, else raise DecryptionError."""
+    content_key = _unwrap(grant, key)
+    try:
+        _check_key(content_key, verified.manifest.binding, verified.bundle.payload)
+    finally:
+        primitives.wipe(content_key)
+
+
 def check_plaintext(
     verified: VerifiedBundle, grant: VerifiedGrant, key: SecretKey, plaintext: memoryview
 ) -> None:
@@ -121,12 +130,7 @@ def wrap(content_key: ContentKey, binding: Binding, record: PublicRecord) -> byt
 
 def check_content_key(content_key: ContentKey, binding: Binding, payload: Buffer) -> None:
     """Return if this is the key that the payload commits to, else raise DecryptionError."""
-    view = memoryview(payload)
-    derived = _derive(content_key.material, _context(binding), bytes(view[:SALT_BYTES]))
-    try:
-        _check_commitment(derived, view)
-    finally:
-        primitives.wipe(derived)
+    _check_key(content_key.material, binding, memoryview(payload))
 
 
 def encrypt(content_key: Buffer, context: bytes, plaintext: memoryview, salt: bytes) -> bytearray:
@@ -185,6 +189,14 @@ def _unwrap(grant: VerifiedGrant, key: SecretKey) -> bytearray:
     # What is wrapped has the length of a content key, as ``Grant.parse`` has seen to.
     issued = grant.grant
     return key.unseal(issued.wrapped, wrap_info(issued.binding, issued.device))
+
+
+def _check_key(content_key: Buffer, binding: Binding, payload: memoryview) -> None:
+    derived = _derive(content_key, _context(binding), bytes(payload[:SALT_BYTES]))
+    try:
+        _check_commitment(derived, payload)
+    finally:
+        primitives.wipe(derived)
 
 
 def _context(binding: Binding) -> bytes:

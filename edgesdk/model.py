@@ -375,16 +375,24 @@ def _shared(
     """The packed weights of this very bundle: those of another open model, or new ones."""
     name = hashlib.sha256(verified.bundle.statement).digest(), isa
     with _packing:
-        packed = None if require else _packed.get(name)
-        if packed is None:
-            try:
-                packed = _unpacked(verified, granted, key, isa=isa, require=require)
-            except BaseException as error:
-                # Whoever keeps the error would keep what its frames knew: the packed weights.
-                traceback.clear_frames(error.__traceback__)
-                raise
-            _packed[name] = packed
+        packed = _packed.get(name)
+        if packed is not None and (_is_locked(packed) or not require):
+            # What others have opened is no answer to whether this grant opens it.
+            encryption.check_grant(verified, granted, key)
+            return packed
+        try:
+            packed = _unpacked(verified, granted, key, isa=isa, require=require)
+        except BaseException as error:
+            # Whoever keeps the error would keep what its frames knew: the packed weights.
+            traceback.clear_frames(error.__traceback__)
+            raise
+        _packed[name] = packed
         return packed
+
+
+def _is_locked(packed: _native.Model) -> bool:
+    info = packed.describe()
+    return info["locked_bytes"] >= info["mapped_bytes"]
 
 
 def _unpacked(

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 import edgesdk
 import networks
+from edgesdk import encryption, record
 from edgesdk import model as rooms
 from edgesdk.bundle import Bundle, Manifest
 from edgesdk.contract import Contract
@@ -24,6 +25,7 @@ from edgesdk.errors import (
     ContractError,
     DecryptionError,
     EdgeError,
+    ExpiredError,
     InputError,
     KeyUnavailableError,
     LifecycleError,
@@ -31,8 +33,11 @@ from edgesdk.errors import (
     MalformedModelError,
     SignatureError,
 )
+from edgesdk.grant import Grant
 from edgesdk.interpreter import Interpreter
+from edgesdk.keys import ContentKey
 from edgesdk.publish import pack as publish
+from edgesdk.publish.root import Members
 from fixtures_device import EXAMPLES, LABELS
 from fixtures_protect import NOW
 from test_interpreter import in_child
@@ -156,6 +161,52 @@ def test_models_of_one_bundle_share_packed_weights(digits):
         assert np.array_equal(two.run(image()), expected)
     with edgesdk.load(digits, isa="scalar") as other:
         assert np.array_equal(other.run(image()), expected)
+
+
+def test_those_that_insist_on_locked_memory_share_it_too(digits):
+    """The limit of locks may be too small for the same weights twice."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if os.geteuid() != 0 and 0 <= limit < 2**20:
+        pytest.skip(f"this process may lock only {limit} bytes")
+    with (
+        edgesdk.load(digits, memory="require-locked") as one,
+        edgesdk.load(digits, memory="require-locked") as two,
+        edgesdk.load(digits) as three,
+    ):
+        assert one._packed is two._packed is three._packed
+
+
+def test_a_share_is_for_those_who_could_open_it_alone(digits, world):
+    data = digits.read_bytes()
+    binding = Manifest.parse(Bundle.parse(data).manifest_bytes).binding
+    wrapped = encryption.wrap(ContentKey.generate(), binding, world.device_record)
+    issued = Grant.build(binding, world.device.kid, wrapped, serial=bytes(16), created=NOW)
+    signed = record.sign_envelope(issued.envelope, world.issuer).encode()
+    with edgesdk.load(digits):
+        digits.with_suffix(".grant").write_bytes(signed)
+        refused(digits, DecryptionError, "payload")
+
+
+def test_a_share_is_for_those_who_trust_the_signer(digits, world, tmp_path):
+    people = Members((world.stranger.record("another"),))
+    other = tmp_path / "other.json"
+    other.write_bytes(world.trust_file(roles={"release": people}))
+    with edgesdk.load(digits):
+        refused(digits, SignatureError, "unknown-signer", trust_file=other)
+        late = tmp_path / "late.json"
+        late.write_bytes(world.trust_file(expires=NOW))
+        refused(digits, ExpiredError, "expired", trust_file=late, now=NOW)
+
+
+def test_a_file_that_was_replaced_gives_the_new_model(provisioned):
+    content = (EXAMPLES / "digits" / "digits_device.tflite").read_bytes()
+    path = provisioned.release("same", content)
+    with edgesdk.load(path) as old:
+        net = networks.Network(3)
+        provisioned.release("same", net.build(net.dense(net.input([1, 8]), 4)))
+        with edgesdk.load(path) as new:
+            assert new.run(np.zeros((1, 8), np.int8)).shape == (1, 4)
+            assert old.run(image()).shape == (1, 10)
 
 
 def test_bundles_that_differ_do_not_share(provisioned):
