@@ -56,6 +56,11 @@ def test_without_a_command_shows_what_there_is(cli):
     }
 
 
+def test_help_is_a_document_too(cli):
+    for words in ((), ("trust",), ("sign",)):
+        assert cli.json(*words, "--help")["help"] == cli(*words, "--help").out.rstrip("\n")
+
+
 def test_the_version(cli):
     assert cli("--version").out == "edgesdk 0.1.0\n"
     assert cli.json("--version") == {"version": "0.1.0"}
@@ -467,8 +472,10 @@ def test_head_ends_it_quietly(shell):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.usefixtures("workshop")
 @pytest.mark.parametrize(
-    "arguments", ["inspect digits.tflite", "sign digits.emb --key release.key -o -"]
-)
+    "arguments",
+    ["inspect digits.tflite", "inspect digits.tflite --json", "--version --json", "--help",
+     "sign --help", "sign digits.emb --key release.key -o -"],
+)  # fmt: skip
 def test_a_full_disk_behind_standard_output_is_an_error(shell, arguments):
     ended = shell(f"edgesdk {arguments} > /dev/full", code=6)
     text = os.strerror(errno.ENOSPC)
@@ -476,6 +483,40 @@ def test_a_full_disk_behind_standard_output_is_an_error(shell, arguments):
         "error: ConfigurationError[invalid]: standard output: expected to write to it, "
         f"got: {text}\n"
     )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_error_is_told_even_where_its_document_cannot_be(shell):
+    ended = shell("edgesdk verify no.emb --json > /dev/full", code=6)
+    assert ended.err == "error: ConfigurationError[missing]: no.emb: expected a file, got none\n"
+
+
+@pytest.mark.usefixtures("workshop")
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("edgesdk --help >&-", 6),
+        ("edgesdk inspect digits.emb >&-", 6),
+        ("edgesdk inspect digits.emb --json >&-", 6),
+        ("edgesdk sign digits.emb --key release.key -o - >&-", 6),
+        ("edgesdk sign - --key release.key -o - <&- > signed.emb", 6),
+        ("edgesdk verify digits.emb 2>&-", 0),
+        ("edgesdk verify no.emb 2>&-", 6),
+        ("edgesdk verify no.emb --json 2>&-", 6),
+    ],
+)
+def test_closed_streams(shell, line, code):
+    ended = shell(line, code=code)
+    lines = ended.err.splitlines()
+    told = [] if "2>&-" in line else ["error"]
+    assert [each.split(":")[0] for each in lines] == told
+    assert "InternalError" not in ended.err + ended.out
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(shell):
+    """Else what the command prints would end up in the key."""
+    shell("edgesdk keygen a.key --json <&- >&- 2>&-", code=6)
+    assert json.loads(shell("edgesdk inspect a.key --json").stdout)["kind"] == "signer"
 
 
 def heed_ctrl_c():

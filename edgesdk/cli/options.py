@@ -59,6 +59,10 @@ class Command(click.Command):
         super().__init__(*args, **options)
         self.examples = tuple(examples)
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """``--help``, as the other commands say what they say."""
+        return telling(super().get_help_option(ctx))
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Errors of the parser itself come without the command that they are about."""
         try:
@@ -74,6 +78,24 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 for example in self.examples:
                     formatter.write("".join(f"  {line}\n" for line in example.splitlines()))
+
+
+def telling(option: click.Option | None) -> click.Option | None:
+    """The option ``--help`` by way of ``Output``: also as a document, also on a full disk."""
+    if option is not None:
+        option.callback = _show_help
+    return option
+
+
+def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    if not value or ctx.resilient_parsing:
+        return
+    text = ctx.get_help()
+    ctx.obj.document["help"] = text
+    for line in text.splitlines():
+        ctx.obj.line(line)
+    ctx.obj.finish()
+    ctx.exit()
 
 
 def command(name: str, *, examples: Sequence[str]) -> Callable[[Function], click.Command]:

@@ -19,7 +19,7 @@ import os
 import sys
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from edgesdk.cli.exits import ExitCode, Misuse, NoCommandError, explain, printable
@@ -189,7 +189,9 @@ class Output:
             traceback.print_exception(error, file=sys.stderr)
         if self.as_json:
             self.document = {"error": failure.to_json(), **self.document}
-            self.finish()
+            # Where standard output takes nothing, the line has to do.
+            with suppress(ConfigurationError):
+                self.finish()
         if isinstance(error, NoCommandError) and not self.as_json:
             sys.stderr.write(error.overview + "\n")
             return failure.code

@@ -20,7 +20,7 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from edgesdk import __version__
 from edgesdk.cli.exits import ExitCode, Misuse, NoCommandError
-from edgesdk.cli.options import asked_for, common_options
+from edgesdk.cli.options import asked_for, common_options, telling
 from edgesdk.cli.output import Output
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class LazyGroup(click.Group):
         )
         self._sections = sections
         self._entries = {n: e for section in sections.values() for n, e in section.items()}
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """``--help``, as the other commands say what they say."""
+        return telling(super().get_help_option(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which one needs them."""
@@ -114,7 +118,12 @@ class Root(LazyGroup):
         instruction = os.environ.get(_COMPLETE)
         if instruction:
             sys.exit(shell_complete(self, {}, name, _COMPLETE, instruction))
-        sys.exit(self._run(name, list(sys.argv[1:] if args is None else args)))
+        status = self._run(name, list(sys.argv[1:] if args is None else args))
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _close_pipes()
+        sys.exit(status)
 
     def _run(self, name: str, arguments: list[str]) -> int:
         for stream in (sys.stdout, sys.stderr):
@@ -128,7 +137,6 @@ class Root(LazyGroup):
                     self.invoke(context)
                 out.finish()
             except click.exceptions.Exit as done:
-                sys.stdout.flush()
                 return done.exit_code
             except BrokenPipeError:
                 raise
@@ -143,7 +151,7 @@ class Root(LazyGroup):
 
 
 def _close_pipes() -> None:
-    """Nobody reads any more: what is still buffered must not fail when Python exits."""
+    """Nobody takes any more: what is still buffered must not fail when Python exits."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)

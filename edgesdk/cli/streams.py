@@ -46,10 +46,15 @@ def read(path: str, *, limit: int, what: str, error: Refusal = MalformedBundleEr
         )
     parts = []
     room = limit + 1
-    # In pieces: one read for all of it would make room for all that is allowed.
-    while room and (part := stream.read(min(room, _PIECE_BYTES))):
-        parts.append(part)
-        room -= len(part)
+    try:
+        # In pieces: one read for all of it would make room for all that is allowed.
+        while room and (part := stream.read(min(room, _PIECE_BYTES))):
+            parts.append(part)
+            room -= len(part)
+    except OSError as cause:
+        raise InputError(
+            "argument", f"expected {what} on standard input, got: {cause.strerror}"
+        ) from None
     if not room:
         raise error("too-large", f"standard input: expected at most {limit} bytes, got more")
     return b"".join(parts)
