@@ -223,16 +223,17 @@ def shell(cli, environment):
     return run
 
 
-@pytest.fixture
-def without_core(cli, environment):
-    """Run a command where the compiled core cannot be imported."""
-    program = (
-        "import sys\nsys.modules['edgesdk._native'] = None\nfrom edgesdk.cli import main\nmain()"
-    )
+def process(cli, environment, beginning):
+    """Run a command in a process that begins with some lines of Python."""
 
     def run(*arguments, code=0):
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
+            [
+                sys.executable,
+                "-c",
+                f"{beginning}\nfrom edgesdk.cli import main\nmain()",
+                *arguments,
+            ],
             env=environment,
             cwd=cli.folder,
             capture_output=True,
@@ -244,6 +245,29 @@ def without_core(cli, environment):
         return ended
 
     return run
+
+
+@pytest.fixture
+def without_core(cli, environment):
+    """Run a command where the compiled core cannot be imported."""
+    return process(cli, environment, "import sys\nsys.modules['edgesdk._native'] = None")
+
+
+# Root may look into any folder, unless it gives its capabilities up.
+POWERLESS = """
+import ctypes
+libc = ctypes.CDLL(None)
+header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+assert libc.capset(header, (ctypes.c_uint32 * 6)()) == 0
+"""
+
+
+@pytest.fixture
+def powerless(cli, environment):
+    """Run a command as somebody whom permissions bind."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs capset")
+    return process(cli, environment, POWERLESS)
 
 
 SIGNER = """

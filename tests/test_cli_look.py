@@ -295,6 +295,20 @@ def test_doctor_of_a_machine_that_is_no_device(cli):
     assert "`edgesdk device init` makes it" in cli("doctor").out
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o600])
+def test_doctor_may_not_look_into_the_folder(workshop, powerless, mode):
+    """As an ordinary user may not into that of a device's service."""
+    home = workshop.folder / "home"
+    home.chmod(mode)
+    try:
+        ended = powerless("doctor", "--json", code=6)
+    finally:
+        home.chmod(0o700)
+    assert ended.error.startswith(f"error: {FAULTS}")
+    assert "may look into" in problem(ended.document, "configuration")["message"]
+    assert ended.document["libraries"]["numpy"]
+
+
 def problem(document, about):
     found = [each for each in document["problems"] if each["about"] == about]
     assert found, document["problems"]

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - keys bring cryptography, which --help does not need
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,6 @@ def init(out: Output, *, home: str | None, name: str | None, output: str | None)
         public,
         [("key", f"{place.device_key}  (secret, mode 0600)"), ("record", target.shown)],
     )
-    if not place.trust.exists():
+    if not os.path.lexists(place.trust):
         out.line()
         out.line("Next, the publisher's trust.json goes into the same folder.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -49,21 +50,29 @@ def examine(found: Findings, home: Home) -> None:
             f"{home.folder}: expected a folder that only its owner may write, got mode {mode:04o}",
             f"chmod go-w {home.folder}; and see who has put the files in it there",
         )
+    if not os.access(home.folder, os.R_OK | os.X_OK):
+        found.fault(
+            _SECTION,
+            f"{home.folder}: expected a folder that this user may look into, got another's",
+            "run it as the user that runs the models",
+        )
+        return
     for name, path, look in (
         ("trust file", home.trust, _trust),
         ("device key", home.device_key, _device_key),
         ("gateway", home.gateway, _gateway),
     ):
         _look(found, name, path, look)
-    authorities = "there" if home.broker_ca.exists() else "none: the system's authorities count"
-    found.add(_SECTION, [("broker-ca.pem", authorities)], broker_ca=home.broker_ca.exists())
+    there = os.path.lexists(home.broker_ca)
+    authorities = "there" if there else "none: the system's authorities count"
+    found.add(_SECTION, [("broker-ca.pem", authorities)], broker_ca=there)
     _grants(found, home)
 
 
 def _look(found: Findings, name: str, path: Path, look: Any) -> None:  # noqa: ANN401 - a function
     """One file: what it is, that there is none, or what is wrong with it."""
     key = name.replace(" ", "_")
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         found.add(_SECTION, [(name, f"none ({path.name})")], **{key: None})
         return
     try:
