@@ -131,20 +131,21 @@ class TrustRoot:
         found: Iterable[tuple[TrustedKey, Signature]],
         message: bytes,
         domain: Domain,
-    ) -> None:
-        """Return if enough signers have signed with each algorithm of the suite."""
+    ) -> list[bytes]:
+        """Who has signed with each algorithm of the suite, if they are enough: their ``kid``."""
         verified: dict[bytes, set[Algorithm]] = {}
         for key, signature in found:
             primitives.verify(key.algorithm, key.public, signature.value, message, domain.context)
             verified.setdefault(key.signer, set()).add(key.algorithm)
-        complete = sum(algorithms == set(self.suite) for algorithms in verified.values())
-        if complete < self.roles[role].threshold:
+        complete = [kid for kid, algorithms in verified.items() if algorithms == set(self.suite)]
+        if len(complete) < self.roles[role].threshold:
             names = " and ".join(algorithm.label for algorithm in self.suite)
             raise SignatureError(
                 "threshold",
                 f"expected {self.roles[role].threshold} signers of role {role} with {names},"
-                f" got {complete}",
+                f" got {len(complete)}",
             )
+        return complete
 
 
 def read_envelope(data: bytes) -> Envelope:

@@ -38,7 +38,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from edgesdk.bundle import Bundle, Manifest, check_manifest, check_segments
-from edgesdk.envelope import Domain
+from edgesdk.envelope import Domain, Signature
 from edgesdk.errors import (
     ExpiredError,
     KeyUnavailableError,
@@ -51,7 +51,7 @@ from edgesdk.evidence import EMPTY_POLICY, Policy
 from edgesdk.grant import Grant
 from edgesdk.manifest import CORE_LEVEL
 from edgesdk.primitives import SIGNATURE_IDS
-from edgesdk.root import Role, TrustRoot, rotate
+from edgesdk.root import Role, TrustedKey, TrustRoot, rotate
 from edgesdk.state import NO_FLOORS, Floors
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ __all__ = [
     "TrustRoot",
     "VerifiedBundle",
     "VerifiedGrant",
+    "check_threshold",
     "find_grant",
+    "look_up",
     "rotate",
     "verify",
     "verify_grant",
@@ -142,9 +144,7 @@ def verify(
         EvidenceError: check 7.
     """
     with _refusals_logged("a bundle"):
-        known = [s for s in bundle.signatures if s.algorithm in SIGNATURE_IDS.values()]
-        found = trust.look_up("release", known)
-        trust.check_threshold("release", found, bundle.message, Domain.BUNDLE)
+        check_threshold(bundle, trust)
         manifest = Manifest.parse(bundle.manifest_bytes)
         check_manifest(bundle, manifest)
         _check_core(manifest)
@@ -154,6 +154,27 @@ def verify(
         floors.check(manifest)
         policy.check(manifest)
         return VerifiedBundle(bundle, manifest, trust, proof=_PROOF)
+
+
+def look_up(bundle: Bundle, trust: TrustRoot) -> list[tuple[TrustedKey, Signature]]:
+    """Check 2: the signatures that claim to be by signers of the role ``release``.
+
+    Raises:
+        SignatureError: ``unsigned``, ``unknown-signer``.
+    """
+    known = [s for s in bundle.signatures if s.algorithm in SIGNATURE_IDS.values()]
+    return trust.look_up("release", known)
+
+
+def check_threshold(bundle: Bundle, trust: TrustRoot) -> list[str]:
+    """Checks 2 and 3: the names of the signers that count.
+
+    Raises:
+        SignatureError: ``unsigned``, ``unknown-signer``, ``signature``, ``threshold``.
+    """
+    found = look_up(bundle, trust)
+    signers = trust.check_threshold("release", found, bundle.message, Domain.BUNDLE)
+    return [trust.signers[kid].name for kid in signers]
 
 
 def find_grant(verified: VerifiedBundle, others: Iterable[bytes], *, kid: bytes) -> Grant:

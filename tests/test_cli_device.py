@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from edgesdk import Interpreter
 from edgesdk.bundle import Bundle, Manifest
 from edgesdk.keys import SecretKey
 from fixtures_cli import NAMES, PACK, frames
+from fixtures_protect import entries
 
 pytestmark = pytest.mark.filterwarnings("default:expected .* locked memory:RuntimeWarning")
 
@@ -201,12 +203,24 @@ def test_verify_with_a_threshold_that_is_not_met(workshop):
     assert "release, stranger, by ed25519 and ml-dsa-65; 2 needed" in workshop(*arguments).out
 
 
+def test_verify_names_only_who_counts(workshop):
+    """What anybody may add to a bundle must not make somebody a signer of it."""
+    workshop("trust", "init", "--root", "root.pub", "--release", "release.pub", "--release",
+             "stranger.pub", "--grant", "grant.pub", "--key", "root.key", "-o", "t")  # fmt: skip
+    path = workshop.folder / "digits.emb"
+    bundle = Bundle.parse(path.read_bytes())
+    stranger = SecretKey.parse((workshop.folder / "stranger.key").read_bytes())
+    half, other_half = entries(stranger, bundle.message)
+    for added in ([half], [replace(half, algorithm=9)], [replace(other_half, algorithm=9)]):
+        path.write_bytes(bundle.with_signatures(added))
+        told = workshop("verify", "digits.emb", "--trust", "t").out
+        assert "  release, by ed25519 and ml-dsa-65; 1 needed" in told
+        known = 3 if added == [half] else 2
+        assert f"{known} of 3 by keys of the role release" in told
+
+
 def resigned(workshop, change, name="changed.emb"):
     """A bundle with another manifest, signed as it is: what a careless signer would make."""
-    from dataclasses import replace
-
-    from fixtures_protect import entries
-
     bundle = Bundle.parse((workshop.folder / "digits.emb").read_bytes())
     data = change(bundle.manifest_bytes)
     prelude = replace(bundle.prelude, sig_len=0, manifest_len=len(data))

@@ -244,14 +244,16 @@ def _of_verify(error: EdgeError) -> int:
 
 def _tell_until(checks: _Checks, bundle: Bundle, root: TrustRoot, last: int, at: int) -> None:
     """The checks from 2 on that have passed, in words; ``last`` is the one that has not."""
+    from edgesdk import trust
+
     if last > 2:  # noqa: PLR2004 - numbers of checks, here and below
-        known = root.look_up("release", bundle.signatures)
+        known = trust.look_up(bundle, root)
         checks.passed(2, f"{len(known)} of {len(bundle.signatures)} by keys of the role release")
     if last > 3:  # noqa: PLR2004
-        signers = {root.signers[key.signer].name for key, _ in known}
+        signers = ", ".join(sorted(trust.check_threshold(bundle, root)))
         suite = " and ".join(algorithm.label for algorithm in root.suite)
         needed = root.roles["release"].threshold
-        checks.passed(3, f"{', '.join(sorted(signers))}, by {suite}; {needed} needed")
+        checks.passed(3, f"{signers}, by {suite}; {needed} needed")
     if last > 4:  # noqa: PLR2004
         from edgesdk.manifest import Manifest
 
