@@ -158,6 +158,11 @@ def write_replace(
     _sync_folder(target.parent)
 
 
+def grant_beside(bundle: PathLike) -> Path:
+    """Where a bundle's grant lies: ``NAME.grant`` for ``NAME.emb``."""
+    return Path(f"{os.fspath(bundle).removesuffix('.emb')}.grant")
+
+
 class Home:
     """The configuration folder of a device: whom it trusts, and who it is."""
 

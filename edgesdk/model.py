@@ -25,7 +25,6 @@ import traceback
 import warnings
 import weakref
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -266,7 +265,7 @@ def load(
     )
     verified = trust.verify(bundle, root, now=at, device=device or trust.Device())
     with _device_key(device_key, folder) as key:
-        granted = _granted(verified, key, _grant_files(path, grant, folder), at)
+        granted = _granted(verified, key, grant_files(path, grant, folder), at)
         packed = _shared(verified, granted, key, isa=isa, require=memory == "require-locked")
     manifest = verified.manifest
     return Model(
@@ -331,12 +330,12 @@ def _granted(
     return trust.verify_grant(found, verified, kid=key.kid, now=now)
 
 
-def _grant_files(path: PathLike, given: PathLike | None, home: Home) -> Iterator[bytes]:
+def grant_files(path: PathLike, given: PathLike | None, home: Home) -> Iterator[bytes]:
     """The grant that was named; else the one beside the bundle and those in the folder."""
     if given is not None:
         yield files.read_once(given, limit=BUNDLE.grant_bytes)
         return
-    for candidate in [Path(path).with_suffix(".grant"), *home.grants()]:
+    for candidate in [files.grant_beside(path), *home.grants()]:
         if not os.path.lexists(candidate):
             continue
         try:

@@ -203,6 +203,26 @@ def test_verify_with_a_threshold_that_is_not_met(workshop):
     assert "release, stranger, by ed25519 and ml-dsa-65; 2 needed" in workshop(*arguments).out
 
 
+def test_a_grant_lies_beside_a_bundle_of_any_name(workshop):
+    """`grant` writes it where a device looks for it."""
+    shutil.copy("digits.emb", "digits-1.0")
+    shutil.copy("digits.content.key", "digits-1.0.content.key")
+    workshop("grant", "digits-1.0", "camera-17.pub", "--key", "grant.key")
+    assert (workshop.folder / "digits-1.0.grant").exists()
+    workshop("verify", "digits-1.0", "--deep")
+    workshop("run", "digits-1.0", "--random")
+
+
+def test_verify_passes_over_grants_as_a_device_does(workshop):
+    folder = workshop.folder / "home" / "grants"
+    shutil.move("digits.grant", folder / "z.grant")
+    (folder / "a.grant").write_bytes(bytes(100_000))
+    (folder / "b.grant").symlink_to("z.grant")
+    ended = workshop("verify", "digits.emb", "--deep")
+    assert ended.err.count("warning: passed over") == 2 * 2  # once more when it is loaded
+    assert "a.grant" in ended.err
+
+
 def test_verify_names_only_who_counts(workshop):
     """What anybody may add to a bundle must not make somebody a signer of it."""
     workshop("trust", "init", "--root", "root.pub", "--release", "release.pub", "--release",

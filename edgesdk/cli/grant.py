@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgesdk import files
 from edgesdk.cli.exits import Misuse
 from edgesdk.cli.options import (
     FILE,
@@ -216,7 +217,7 @@ class _Place:
         stem = "bundle" if bundle == PIPE else bundle.removesuffix(".emb")
         if several:
             return cls._folder(output or f"{stem}.grants")
-        where = output or (PIPE if bundle == PIPE else f"{stem}.grant")
+        where = output or (PIPE if bundle == PIPE else str(files.grant_beside(bundle)))
         target = Target.new(out, where, what="the grant", binary=False)
 
         def write(_: PublicRecord, data: bytes) -> str:

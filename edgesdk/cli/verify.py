@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesdk import files
 from edgesdk.cli.exits import Misuse
 from edgesdk.cli.options import (
     FILE,
@@ -172,15 +170,6 @@ class _Where:
     device_key: str | None
     grant: str | None
 
-    def grants(self) -> Iterator[bytes]:
-        """In the order in which a device looks for its own, after those in the bundle."""
-        if self.grant is not None:
-            yield files.read_once(self.grant, limit=BUNDLE.grant_bytes)
-            return
-        for candidate in [Path(self.bundle).with_suffix(".grant"), *self.home.grants()]:
-            if candidate.exists():
-                yield files.read_once(candidate, limit=BUNDLE.grant_bytes)
-
 
 # ---- checks 0 to 8
 
@@ -286,13 +275,15 @@ def _deep(
 ) -> None:
     from edgesdk import trust
     from edgesdk.keys import open_device_key
+    from edgesdk.model import grant_files
 
     with ExitStack() as stack:
         with checks.making(9):
             key = stack.enter_context(
                 open_device_key(where.device_key or str(where.home.device_key))
             )
-            found = trust.find_grant(verified, where.grants(), kid=key.kid)
+            candidates = grant_files(where.bundle, where.grant, where.home)
+            found = trust.find_grant(verified, candidates, kid=key.kid)
             granted = trust.verify_grant(found, verified, kid=key.kid, now=at)
         checks.passed(9, f"for {key.name}, ends {date(found.not_after)}")
         with checks.making(9, "decryption"):
