@@ -343,7 +343,7 @@ def _split(uri: PathLike) -> tuple[str, str]:
         raise ConfigurationError(
             "invalid",
             f"expected file:PATH, env:NAME, exec:COMMAND or a path, got {scheme}:",
-            hint=f"for a file of this name, write file:{text}",
+            hint="for a file of this name, write file: in front of it",
         )
     if scheme == "file" and rest.startswith("//"):
         rest = rest[2:]

@@ -314,6 +314,13 @@ def test_sign_by_an_external_program(workshop, external):
     workshop("verify", "unsigned.emb")
 
 
+def test_what_a_program_is_told_is_not_said(workshop, external):
+    for command in (["sign", "unsigned.emb", "--key"], ["record"]):
+        ended = workshop(*command, f"{external} --pin 7531")
+        assert "7531" not in ended.out + ended.err
+    workshop.refuses("record", "exec: ", code=6, line="ConfigurationError[invalid]: expected a ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

@@ -298,6 +298,12 @@ def test_uris_of_other_releases(uri):
     refused(ConfigurationError, "invalid", open_signer, uri)
 
 
+def test_a_pin_in_a_uri_of_another_release_is_not_said():
+    with pytest.raises(ConfigurationError) as caught:
+        open_signer("pkcs11:token=x?pin-value=1234")
+    assert "1234" not in f"{caught.value.message} {caught.value.hint}"
+
+
 def test_a_path_may_look_like_a_uri(folder, monkeypatch):
     monkeypatch.chdir(folder)
     Path("tpm:x").symlink_to("nowhere")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgesdk.cli.options import KEY, LABEL, LONGEST_LABEL, Choice, command, output_option
-from edgesdk.cli.signers import opened
+from edgesdk.cli.signers import opened, shown
 from edgesdk.cli.streams import Target
 
 if TYPE_CHECKING:
@@ -99,4 +99,4 @@ def _label(uri: str) -> str:
     scheme = re.match(r"(env|exec|file):", uri)
     if scheme is None or scheme[1] == "file":
         return Path(uri).stem[:LONGEST_LABEL] or "key"
-    return uri.removeprefix(scheme[0]).split()[0][:LONGEST_LABEL]
+    return shown(uri).removeprefix(scheme[0])[:LONGEST_LABEL] or "key"

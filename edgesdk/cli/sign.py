@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgesdk.cli.options import FILE, command, key_option, output_option
-from edgesdk.cli.signers import opened
+from edgesdk.cli.signers import opened, shown
 from edgesdk.cli.streams import Target, read
 from edgesdk.limits import BUNDLE
 
@@ -61,7 +61,7 @@ def sign(out: Output, *, bundle: str, key: tuple[str, ...], output: str | None) 
         [
             ("bundle", f"{target.shown}  ({len(data):,} bytes)"),
             *(
-                ("signed by", f"{uri}  ({', '.join(algorithms)})")
+                ("signed by", f"{shown(uri)}  ({', '.join(algorithms)})")
                 for uri, algorithms in zip(key, made, strict=True)
             ),
             ("signatures", str(len(signatures))),

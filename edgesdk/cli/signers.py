@@ -24,3 +24,10 @@ def opened(uris: Iterable[str]) -> Iterator[list[Signer]]:
                 stack.enter_context(signer)
             found.append(signer)
         yield found
+
+
+def shown(uri: str) -> str:
+    """A key's URI without what stands behind a program's name: that may be a PIN."""
+    if not uri.startswith("exec:"):
+        return uri
+    return " ".join(uri.split(maxsplit=1)[:1])
