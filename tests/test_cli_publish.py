@@ -318,7 +318,8 @@ def test_what_a_program_is_told_is_not_said(workshop, external):
     for command in (["sign", "unsigned.emb", "--key"], ["record"]):
         ended = workshop(*command, f"{external} --pin 7531")
         assert "7531" not in ended.out + ended.err
-    workshop.refuses("record", "exec: ", code=6, line="ConfigurationError[invalid]: expected a ")
+    line = "ConfigurationError[invalid]: expected a command"
+    workshop.refuses("record", "exec: ", "-o", "x.pub", code=6, line=line)
 
 
 @pytest.mark.parametrize(
