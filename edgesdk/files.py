@@ -167,6 +167,11 @@ class Home:
     """The configuration folder of a device: whom it trusts, and who it is."""
 
     def __init__(self, folder: PathLike) -> None:
+        # An empty text would be the current folder: whoever can write there would be trusted.
+        if not os.fspath(folder):
+            raise ConfigurationError(
+                "missing", "expected a configuration folder, got an empty path"
+            )
         self.folder = Path(folder)
 
     @classmethod

@@ -261,7 +261,9 @@ def load(
     data = files.read_once(path, limit=BUNDLE.file_bytes)
     bundle = Bundle.parse(data)
     root = trust.TrustRoot.parse(
-        files.read_trusted(trust_file or folder.trust, limit=BUNDLE.trust_bytes)
+        files.read_trusted(
+            folder.trust if trust_file is None else trust_file, limit=BUNDLE.trust_bytes
+        )
     )
     verified = trust.verify(bundle, root, now=at, device=device or trust.Device())
     with _device_key(device_key, folder) as key:
@@ -319,7 +321,7 @@ def _device_key(given: SecretKey | PathLike | None, home: Home) -> Iterator[Secr
     if isinstance(given, keys.SecretKey):
         yield given
         return
-    with keys.open_device_key(given or home.device_key) as key:
+    with keys.open_device_key(home.device_key if given is None else given) as key:
         yield key
 
 

@@ -223,6 +223,15 @@ def test_verify_passes_over_grants_as_a_device_does(workshop):
     assert "a.grant" in ended.err
 
 
+@pytest.mark.parametrize("option", ["--trust", "--home", "--device-key", "--grant"])
+def test_an_empty_path_is_no_default(workshop, option):
+    """As of a variable of the shell that is not set: another file must not stand in for it."""
+    shutil.copytree(workshop.folder / "home", workshop.folder, dirs_exist_ok=True)
+    for command in (["verify", "digits.emb", "--deep"], ["run", "digits.emb", "--random"]):
+        ended = workshop.json(*command, option, "", code=3 if option == "--device-key" else 6)
+        assert ended["error"]["reason"] in {"missing", "no-key"}
+
+
 def test_verify_names_only_who_counts(workshop):
     """What anybody may add to a bundle must not make somebody a signer of it."""
     workshop("trust", "init", "--root", "root.pub", "--release", "release.pub", "--release",

@@ -112,7 +112,7 @@ def verify(
 
     if deep and bundle == PIPE:
         raise Misuse("expected a file for --deep, got standard input")
-    if not deep and (device_key or grant):
+    if not deep and (device_key, grant) != (None, None):
         raise Misuse("expected --device-key and --grant with --deep, got them without")
     folder = Home.find(home)
     checks = _Checks(out)
@@ -120,7 +120,8 @@ def verify(
     at = now() if moment is None else moment
     device = Device(vendor_id=vendor_id, class_id=class_id)
     with home_hint(folder):
-        verified = _shallow(checks, bundle, trust or str(folder.trust), device, at)
+        trust_path = str(folder.trust) if trust is None else trust
+        verified = _shallow(checks, bundle, trust_path, device, at)
         if deep:
             where = _Where(bundle, folder, trust, device_key, grant)
             _deep(checks, verified, where, device, at)
@@ -279,9 +280,8 @@ def _deep(
 
     with ExitStack() as stack:
         with checks.making(9):
-            key = stack.enter_context(
-                open_device_key(where.device_key or str(where.home.device_key))
-            )
+            uri = where.home.device_key if where.device_key is None else where.device_key
+            key = stack.enter_context(open_device_key(uri))
             candidates = grant_files(where.bundle, where.grant, where.home)
             found = trust.find_grant(verified, candidates, kid=key.kid)
             granted = trust.verify_grant(found, verified, kid=key.kid, now=at)
