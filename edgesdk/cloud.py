@@ -42,6 +42,7 @@ from edgesdk.errors import (
 )
 from edgesdk.files import read_trusted
 from edgesdk.keys import SecretKey, open_device_key
+from edgesdk.limits import BUNDLE
 from edgesdk.link import (
     PACKET_OVERHEAD,
     Broker,
@@ -53,7 +54,7 @@ from edgesdk.link import (
     anew,
 )
 from edgesdk.policy import Breaker
-from edgesdk.record import RECORD_BYTES, PublicRecord
+from edgesdk.record import PublicRecord
 from edgesdk.transport import Transport
 
 if TYPE_CHECKING:
@@ -447,7 +448,7 @@ def _gateway_record(source: PublicRecord | PathLike) -> PublicRecord:
         record = source
     else:
         # It says whom to trust with every frame, so it is read like the trust file.
-        record = PublicRecord.parse(read_trusted(source, limit=RECORD_BYTES))
+        record = PublicRecord.parse(read_trusted(source, limit=BUNDLE.record_bytes))
     if record.kind != "gateway":
         raise ConfigurationError(
             "invalid", f"expected the record of a gateway, got one of a {record.kind}"

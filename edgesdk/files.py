@@ -27,6 +27,7 @@ from edgesdk.errors import (
     KeyUnavailableError,
     MalformedBundleError,
 )
+from edgesdk.limits import BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +37,6 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 Refusal: TypeAlias = "Callable[[str, str], EdgeError]"
 
 DEFAULT_HOME = Path("/etc/edgesdk")
-# Files in the folder of grants; the rest is not looked at.
-MOST_GRANTS = 4096
 
 # Not blocking, so that a pipe without a writer cannot hold the reader before it is seen for one.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -210,7 +209,7 @@ class Home:
             found = sorted((self.folder / "grants").glob("*.grant"))
         except OSError:
             return []
-        return found[:MOST_GRANTS]
+        return found[: BUNDLE.grant_files]
 
 
 @contextmanager

@@ -22,6 +22,9 @@ class BundleLimits:
     grant_bytes: int = 16 * KIB
     trust_bytes: int = 256 * KIB
     key_bytes: int = 4 * KIB
+    record_bytes: int = 16 * KIB
+    # Files in the folder of grants; the rest is not looked at.
+    grant_files: int = 4096
     json_depth: int = 8
 
     @property
@@ -32,6 +35,32 @@ class BundleLimits:
 
 
 BUNDLE = BundleLimits()
+
+
+@dataclass(frozen=True)
+class SignerLimits:
+    """Bounds on a program that signs (docs/keys.md)."""
+
+    seconds: float = 60.0
+    answer_bytes: int = 16 * KIB
+
+
+SIGNER = SignerLimits()
+
+
+@dataclass(frozen=True)
+class PublisherLimits:
+    """Bounds on the files that a publisher gives to the tools."""
+
+    label_bytes: int = 1 * MIB
+    # Of a list in the metadata of a model.
+    metadata_entries: int = 1024
+    # Arrays in one file, packed and unpacked.
+    array_bytes: int = 1 * GIB
+    fleet_bytes: int = 256 * MIB
+
+
+PUBLISHER = PublisherLimits()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 from edgesdk import canonical, primitives
 from edgesdk.envelope import Domain, Envelope, Signature
 from edgesdk.errors import InputError, MalformedBundleError, SignatureError
+from edgesdk.limits import BUNDLE
 from edgesdk.primitives import ED25519, ML_DSA_65, ML_KEM_768, X25519, Algorithm
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ Kind: TypeAlias = Literal["device", "signer", "gateway"]
 KINDS: Mapping[Kind, int] = {"device": 1, "signer": 2, "gateway": 3}
 KID_BYTES = 16
 LONGEST_LABEL = 64
-RECORD_BYTES = 16 * 1024
 
 RECEIVER = (ML_KEM_768, X25519, ED25519)
 SIGNER = (ED25519, ML_DSA_65)
@@ -68,7 +68,9 @@ class PublicRecord:
             MalformedBundleError: ``record``, ``weak-key``.
             SignatureError: ``unsigned``, ``threshold``, ``unknown-signer``, ``signature``.
         """
-        envelope = Envelope.parse(data, expect=Domain.RECORD, limit=RECORD_BYTES, error=_unfit)
+        envelope = Envelope.parse(
+            data, expect=Domain.RECORD, limit=BUNDLE.record_bytes, error=_unfit
+        )
         fields = canonical.Fields(canonical.parse(envelope.payload, error=_unfit), "record", _unfit)
         fields.constant("format", 1)
         kind = cast("Kind", fields.choice("kind", tuple(KINDS)))

@@ -33,6 +33,7 @@ from edgesdk.errors import (
     MalformedBundleError,
     SignatureError,
 )
+from edgesdk.limits import SIGNER
 from edgesdk.record import fits, parse_public_keys
 
 if TYPE_CHECKING:
@@ -40,14 +41,11 @@ if TYPE_CHECKING:
 
     from edgesdk.primitives import Algorithm
 
-EXEC_SECONDS = 60.0
-EXEC_ANSWER_BYTES = 16 * 1024
-
 
 class ExecSigner:
     """A program that signs. Every signature is verified before it is used."""
 
-    def __init__(self, command: str, *, timeout: float = EXEC_SECONDS) -> None:
+    def __init__(self, command: str, *, timeout: float = SIGNER.seconds) -> None:
         try:
             self._arguments = shlex.split(command)
         except ValueError as cause:
@@ -141,13 +139,13 @@ def _converse(process: subprocess.Popen[bytes], question: bytes, deadline: float
                 if key.fd == writing:
                     part = question = _write_some(writing, question)
                 else:
-                    part = os.read(reading, EXEC_ANSWER_BYTES)
+                    part = os.read(reading, SIGNER.answer_bytes)
                     answer += part
                 if not part:
                     selector.unregister(key.fd)
                     streams.pop(key.fd).close()
-            if len(answer) > EXEC_ANSWER_BYTES:
-                raise _provider(f"at most {EXEC_ANSWER_BYTES} bytes", "more")
+            if len(answer) > SIGNER.answer_bytes:
+                raise _provider(f"at most {SIGNER.answer_bytes} bytes", "more")
     return answer
 
 

@@ -17,6 +17,7 @@ from edgesdk.bundle import Bundle, Manifest
 from edgesdk.cli import options
 from edgesdk.grant import Grant
 from edgesdk.keys import ContentKey
+from edgesdk.limits import PublisherLimits
 from edgesdk.record import LONGEST_LABEL, PublicRecord
 from fixtures_cli import NAMES, PACK, frames
 
@@ -233,7 +234,7 @@ def test_pack_says_what_is_wrong(workshop, arguments, code, line):
 
 
 def test_pack_refuses_a_bomb(workshop, monkeypatch):
-    monkeypatch.setattr("edgesdk.cli.tensors.ARRAYS_BYTES", 1000)
+    monkeypatch.setattr("edgesdk.cli.tensors.PUBLISHER", PublisherLimits(array_bytes=1000))
     np.savez_compressed(workshop.folder / "bomb.npz", image=np.zeros((100, 8, 8, 1), np.int8))
     workshop.refuses(
         "pack", "digits.tflite", *PACK, "-o", "x.emb", "--golden", "bomb.npz", code=6,

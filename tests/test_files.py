@@ -14,6 +14,7 @@ from edgesdk.errors import (
     MalformedModelError,
 )
 from edgesdk.files import Home
+from edgesdk.limits import BundleLimits
 
 READERS = [files.read_once, files.read_trusted, files.read_private]
 NOBODY = 65534
@@ -378,7 +379,7 @@ def test_home_lists_grants_by_name(tmp_path):
 
 
 def test_home_lists_a_bounded_number_of_grants(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_GRANTS", 3)
+    monkeypatch.setattr(files, "BUNDLE", BundleLimits(grant_files=3))
     (tmp_path / "grants").mkdir()
     for number in range(5):
         (tmp_path / "grants" / f"{number}.grant").write_bytes(b"")

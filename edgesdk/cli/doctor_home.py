@@ -110,9 +110,9 @@ def _device_key(found: Findings, path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _gateway(found: Findings, path: Path) -> tuple[str, dict[str, Any]]:
-    from edgesdk.record import RECORD_BYTES, PublicRecord  # noqa: PLC0415 - brings cryptography
+    from edgesdk.record import PublicRecord  # noqa: PLC0415 - brings cryptography
 
-    record = PublicRecord.parse(files.read_trusted(path, limit=RECORD_BYTES))
+    record = PublicRecord.parse(files.read_trusted(path, limit=BUNDLE.record_bytes))
     if record.kind != "gateway":
         found.fault("gateway", f"expected the record of a gateway, got one of a {record.kind}")
     return f"{record.label}, {record.name}", {"name": record.label, "kid": record.kid.hex()}

@@ -25,15 +25,13 @@ from edgesdk.cli.pack import content_key_path
 from edgesdk.cli.signers import opened
 from edgesdk.cli.streams import PIPE, Target, as_input_error, make_folder, read
 from edgesdk.errors import EdgeError, InputError
-from edgesdk.limits import BUNDLE, MIB
+from edgesdk.limits import BUNDLE, PUBLISHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from edgesdk.cli.output import Output
     from edgesdk.keys import PublicRecord
-
-FLEET_BYTES = 256 * MIB
 
 
 @command(
@@ -170,13 +168,11 @@ def _folder(path: str) -> list[str]:
 
 
 def _read_record(path: str) -> bytes:
-    from edgesdk.record import RECORD_BYTES
-
-    return read(path, limit=RECORD_BYTES, what="a record").rstrip(b"\r\n")
+    return read(path, limit=BUNDLE.record_bytes, what="a record").rstrip(b"\r\n")
 
 
 def _lines(path: str) -> list[tuple[str, bytes]]:
-    data = read(path, limit=FLEET_BYTES, what="records", error=as_input_error)
+    data = read(path, limit=PUBLISHER.fleet_bytes, what="records", error=as_input_error)
     stripped = ((number, line.strip()) for number, line in enumerate(data.splitlines(), 1))
     return [(f"{path}, line {number}", line) for number, line in stripped if line]
 

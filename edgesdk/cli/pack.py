@@ -24,7 +24,7 @@ from edgesdk.cli.options import (
 )
 from edgesdk.cli.streams import PIPE, Target, as_input_error, read
 from edgesdk.errors import InputError
-from edgesdk.limits import GIB, MIB
+from edgesdk.limits import PUBLISHER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from edgesdk.publish.metadata import Additions
     from edgesdk.publish.pack import Packed
 
-LABELS_BYTES = 1 * MIB
-GOLDEN_BYTES = 1 * GIB
 _LARGEST_REAL = 3.4e38
 
 
@@ -203,7 +201,7 @@ def _golden(paths: Sequence[str], contract: Contract) -> list[Frame]:
         frame
         for path in paths
         for frame in read_frames(
-            read(path, limit=GOLDEN_BYTES, what="golden inputs", error=as_input_error),
+            read(path, limit=PUBLISHER.array_bytes, what="golden inputs", error=as_input_error),
             contract,
             where=path,
         )
@@ -255,7 +253,7 @@ def _reals(text: str, option: str) -> tuple[float, ...]:
 
 
 def _labels(path: str) -> tuple[str, ...]:
-    data = read(path, limit=LABELS_BYTES, what="labels", error=as_input_error)
+    data = read(path, limit=PUBLISHER.label_bytes, what="labels", error=as_input_error)
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:

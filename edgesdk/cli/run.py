@@ -26,6 +26,7 @@ from edgesdk.cli.options import (
 )
 from edgesdk.cli.streams import PIPE, Target, as_input_error, read
 from edgesdk.files import Home
+from edgesdk.limits import PUBLISHER
 from edgesdk.policy import Mode
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _frames(path: str | None, contract: Contract, *, seed: int) -> list[Frame]:
 
     if path is None:
         return [tensors.random_frame(contract, np.random.default_rng(seed))]
-    data = read(path, limit=tensors.ARRAYS_BYTES, what="an array", error=as_input_error)
+    data = read(path, limit=PUBLISHER.array_bytes, what="an array", error=as_input_error)
     where = "standard input" if path == PIPE else path
     return tensors.read_frames(data, contract, where=where)
 

@@ -14,12 +14,11 @@ import numpy as np
 
 from edgesdk.contract import Array, Contract, TensorSpec, dequantize
 from edgesdk.errors import InputError
-from edgesdk.limits import GIB
+from edgesdk.limits import PUBLISHER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ARRAYS_BYTES = 1 * GIB
 SHOWN_ENTRIES = 5
 
 Frame: TypeAlias = "Array | dict[str, Array]"
@@ -134,9 +133,10 @@ def _check_unpacked(data: bytes, where: str) -> None:
     """A small archive may unpack to more than there is memory."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    if size > ARRAYS_BYTES:
+    if size > PUBLISHER.array_bytes:
         raise InputError(
-            "argument", f"{where}: expected at most {ARRAYS_BYTES} bytes of arrays, got {size}"
+            "argument",
+            f"{where}: expected at most {PUBLISHER.array_bytes} bytes of arrays, got {size}",
         )
 
 

@@ -169,9 +169,9 @@ def parse_trust(data: bytes) -> TrustRoot:
 
 def read_record(path: str) -> PublicRecord:
     """A public record; a line's end behind it does no harm."""
-    from edgesdk.record import RECORD_BYTES, PublicRecord
+    from edgesdk.record import PublicRecord
 
-    return PublicRecord.parse(files.read_once(path, limit=RECORD_BYTES).rstrip(b"\r\n"))
+    return PublicRecord.parse(files.read_once(path, limit=BUNDLE.record_bytes).rstrip(b"\r\n"))
 
 
 def describe(root: TrustRoot) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from cachetools import LRUCache
 
 from edgesdk.errors import EdgeError, MalformedBundleError, SignatureError
 from edgesdk.files import read_once, write_replace
-from edgesdk.record import RECORD_BYTES, PublicRecord, name_of
+from edgesdk.limits import BUNDLE
+from edgesdk.record import PublicRecord, name_of
 
 if TYPE_CHECKING:
     from edgesdk.files import PathLike
@@ -72,7 +73,7 @@ class Registry:
 
     def _read(self, path: Path, kid: bytes) -> PublicRecord:
         try:
-            return _device(PublicRecord.parse(read_once(path, limit=RECORD_BYTES)), kid)
+            return _device(PublicRecord.parse(read_once(path, limit=BUNDLE.record_bytes)), kid)
         except EdgeError as error:
             raise SignatureError(
                 "unknown-signer", f"expected the sound record of a device, got: {error}"

@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING
 
 from edgesdk.contract import MOST_TENSORS
 from edgesdk.errors import MalformedModelError
+from edgesdk.limits import PUBLISHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-LABEL_FILE_BYTES = 1024 * 1024
-MOST_ENTRIES = 1024
 
 _MODEL_IDENTIFIER = b"TFL3"
 _METADATA_IDENTIFIER = b"M001"
@@ -120,13 +118,13 @@ def _labels(model: bytes, name: str | None) -> tuple[str, ...]:
     """The lines of a file in the archive behind the model."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(name or "") as file:
-            data = file.read(LABEL_FILE_BYTES + 1)
+            data = file.read(PUBLISHER.label_bytes + 1)
     except (KeyError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
         raise _malformed(f"a file {name!r} behind the model", str(error)) from None
     except (EOFError, zipfile.BadZipFile, struct.error, zlib.error) as error:
         raise _malformed("a sound archive behind the model", str(error)) from None
-    if len(data) > LABEL_FILE_BYTES:
-        raise _malformed(f"at most {LABEL_FILE_BYTES} bytes of labels", "more")
+    if len(data) > PUBLISHER.label_bytes:
+        raise _malformed(f"at most {PUBLISHER.label_bytes} bytes of labels", "more")
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
@@ -147,7 +145,7 @@ class _Table:
     def root(cls, data: bytes) -> _Table:
         return cls(data, _unpack("<I", data, 0))
 
-    def tables(self, field: int, most: int = MOST_ENTRIES) -> Iterator[_Table]:
+    def tables(self, field: int, most: int = PUBLISHER.metadata_entries) -> Iterator[_Table]:
         """The tables of a vector."""
         start, count = self._vector(field, 4)
         if count > most:
