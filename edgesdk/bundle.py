@@ -12,7 +12,7 @@ Nothing beyond the signature block is looked at. A ``Bundle`` is bytes in parts,
 nobody: ``trust.verify`` makes a ``VerifiedBundle`` of it.
 
 Later, when signatures have been verified: ``check_manifest`` (part of check 5) compares manifest,
-prelude and table, and ``grant_for`` reads the recipients.
+prelude and table, and ``Bundle.grants`` reads the recipients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,12 @@ def test_pae_keeps_type_and_body_apart():
 def test_every_kind_has_a_type_and_a_context_of_its_own():
     assert len({domain.payload_type for domain in Domain}) == len(Domain)
     assert len({domain.context for domain in Domain}) == len(Domain)
+
+
+def test_the_page_has_the_table_of_types_and_contexts():
+    page = (Path(__file__).parents[1] / "docs" / "bundle-format.md").read_text(encoding="utf-8")
+    for domain in Domain:
+        assert f"| `{domain.payload_type}` | `{domain.context.decode()}` |" in page
 
 
 @given(ENVELOPES)
