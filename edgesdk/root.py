@@ -4,8 +4,8 @@
 and bounds; keys of the suite, none of small order, each once; the ``kid`` of each signer; roles
 that name signers of the file; and the threshold of its own role ``root`` over all of it.
 
-``rotate`` replaces it: the next version must be signed by its own root role, and by the root role
-of the version before.
+``rotate`` replaces it: the next version must be signed by the root role of the version before, and
+then by its own.
 
 Not checked here: who put the file on the device (``files.read_trusted`` sees to its owner and
 mode), and ``expires``, which is a matter of freshness (``trust``): an old trust file must still be
@@ -167,8 +167,9 @@ def rotate(current: TrustRoot, data: bytes) -> TrustRoot:
         SignatureError: not signed by both.
         RollbackError: ``version``: not the next; ``epoch``: an earlier one.
     """
+    # First by those who are believed already: nobody else's bytes are read any further.
+    current.check_signed("root", _open(data))
     following = TrustRoot.parse(data)
-    current.check_signed("root", following.envelope)
     if following.version != current.version + 1:
         raise RollbackError(
             "version", f"expected version {current.version + 1}, got {following.version}"

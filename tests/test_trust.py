@@ -839,6 +839,17 @@ def test_rotation_to_a_new_root(world):
     refused(SignatureError, "unknown-signer", rotate, following, third)
 
 
+def test_rotation_asks_those_who_are_believed_first(world):
+    """What strangers sign is not read, whatever is in it."""
+    nonsense = Envelope(Domain.ROOT, b"nonsense")
+    for signer_of_it, kind, reason in (
+        (world.stranger, SignatureError, "unknown-signer"),
+        (world.root, MalformedBundleError, "trust-file"),
+    ):
+        data = record.sign_envelope(nonsense, signer_of_it).encode()
+        refused(kind, reason, rotate, world.trust, data)
+
+
 @pytest.mark.parametrize("version", [1, 3, 2**53 - 1])
 def test_rotation_skips_no_version(world, version):
     refused(RollbackError, "version", rotate, world.trust, next_version(world, version=version))
