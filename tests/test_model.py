@@ -273,6 +273,32 @@ def test_a_forked_child_is_told_to_load_again(digits):
         assert np.array_equal(model.run(image()), expected)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_may_touch_and_drop_what_it_has_inherited(digits):
+    """Its parent's secret memory is zeros there: no wrong answer may come of it, and no crash."""
+    with edgesdk.load(digits) as model:
+        model.run(image())
+        face = model.interpreter
+        given, output = face.input_indices[0], face.output_indices[0]
+        for use in (
+            face.get_input_details,
+            face.get_output_details,
+            lambda: face.set_tensor(given, np.zeros((1, 8, 8, 1), np.int8)),
+            lambda: face.get_tensor(output),
+            lambda: face.resize_tensor_input(given, (1, 8, 8, 1)),
+            face.allocate_tensors,
+            face.invoke,
+            face.get_signature_list,
+            face.get_signature_runner,
+            face.operators,
+            face.operator_details,
+            face.memory,
+        ):
+            assert "load again in the child" in in_child(use)
+        assert in_child(lambda: model._idle.clear() or face.close()) == "None"
+        assert model.run(image()).shape == (1, 10)
+
+
 # ---- refusing
 
 
