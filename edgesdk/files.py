@@ -121,15 +121,18 @@ def write_new(path: PathLike, data: bytes | bytearray | memoryview, *, mode: int
         KeyUnavailableError: ``key-exists``: there is something of that name.
         ConfigurationError: ``missing``, ``permissions``, ``invalid``.
     """
+    temporary = _temporary(path, data, mode)
     try:
-        descriptor = os.open(path, _CREATE, mode)
+        _name(temporary, path, mode, data)
     except FileExistsError:
         raise KeyUnavailableError(
             "key-exists", f"{path}: expected no file of that name, got one; it is not overwritten"
         ) from None
     except OSError as cause:
         raise _unwritable(path, cause) from None
-    _fill(Path(path), descriptor, data)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
     _sync_folder(Path(path).parent)
 
 
@@ -142,12 +145,7 @@ def write_replace(
         ConfigurationError: ``missing``, ``permissions``, ``invalid``.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}.new")
-    try:
-        descriptor = os.open(temporary, _CREATE, mode)
-    except OSError as cause:
-        raise _unwritable(path, cause) from None
-    _fill(temporary, descriptor, data)
+    temporary = _temporary(path, data, mode)
     try:
         temporary.replace(target)
     except OSError as cause:
@@ -275,6 +273,29 @@ def _read_into_place(path: PathLike, descriptor: int, size: int) -> bytearray:
             "key-file", f"{path}: expected {size} bytes, got a file that changed while it was read"
         )
     return cast("bytearray", view.obj)
+
+
+def _temporary(path: PathLike, data: bytes | bytearray | memoryview, mode: int) -> Path:
+    """A new file in the same folder, whole and durable."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name[:32]}.{secrets.token_hex(8)}.new")
+    try:
+        descriptor = os.open(temporary, _CREATE, mode)
+    except OSError as cause:
+        raise _unwritable(path, cause) from None
+    _fill(temporary, descriptor, data)
+    return temporary
+
+
+def _name(temporary: Path, path: PathLike, mode: int, data: bytes | bytearray | memoryview) -> None:
+    """Give a file its name, unless something has it already."""
+    try:
+        os.link(temporary, path)
+    except OSError as cause:
+        if cause.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        # A file system without hard links: whole or absent as long as this process lives.
+        _fill(Path(path), os.open(path, _CREATE, mode), data)
 
 
 def _fill(path: Path, descriptor: int, data: bytes | bytearray | memoryview) -> None:

@@ -261,6 +261,34 @@ def test_new_files_never_overwrite(tmp_path):
     assert names(tmp_path) == ["key"]
 
 
+def test_new_files_are_whole_or_absent(tmp_path, monkeypatch):
+    """Also for who looks while it is written, and for a machine that stops in between."""
+    path = tmp_path / ("ä" * 120)
+    real_write, seen = os.write, []
+
+    def write(descriptor, data):
+        seen.append(path.exists())
+        return real_write(descriptor, data[:3])
+
+    monkeypatch.setattr(os, "write", write)
+    files.write_new(path, b"0123456789")
+    assert seen == [False] * 4
+    assert path.read_bytes() == b"0123456789"
+    assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_new_files_where_there_are_no_hard_links(tmp_path, monkeypatch, number):
+    def link(*_):
+        raise OSError(number, "no links")
+
+    monkeypatch.setattr(os, "link", link)
+    files.write_new(tmp_path / "key", b"first")
+    refused(KeyUnavailableError, "key-exists", files.write_new, tmp_path / "key", b"second")
+    assert (tmp_path / "key").read_bytes() == b"first"
+    assert names(tmp_path) == ["key"]
+
+
 def test_new_files_do_not_follow_links(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "target")
     refused(KeyUnavailableError, "key-exists", files.write_new, tmp_path / "link", b"secret")
@@ -303,7 +331,7 @@ class TestFailedWrites:
 def test_writes_survive_a_power_cut(write, tmp_path, monkeypatch):
     """The bytes reach the disk before the name does, and then the name does as well."""
     events = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, hard_link, replace = os.fsync, os.link, Path.replace
 
     def sync(descriptor):
         folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
@@ -314,13 +342,18 @@ def test_writes_survive_a_power_cut(write, tmp_path, monkeypatch):
         events.append("rename")
         replace(*args, **kwargs)
 
+    def link(*args):
+        events.append("link")
+        hard_link(*args)
+
     monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "link", link)
     monkeypatch.setattr(Path, "replace", rename)
     following = os.dup(0)
     os.close(following)
     write(tmp_path / "file", b"data")
-    expected = ["file", "folder"] if write is files.write_new else ["file", "rename", "folder"]
-    assert events == expected
+    named = "link" if write is files.write_new else "rename"
+    assert events == ["file", named, "folder"]
     assert os.dup(0) == following  # no descriptor is left open
     os.close(following)
 
