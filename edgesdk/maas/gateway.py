@@ -379,12 +379,8 @@ class Gateway:
             refusal.message,
             extra={"reason": refusal.reason, "device": name_of(header.device)},
         )
-        told = oip.Refusal(
-            request_id=header.request_id,
-            reason=refusal.reason,
-            message=refusal.message,
-            provenance=self._provenance(request),
-        )
+        about = self._provenance(request)
+        told = oip.Refusal(header.request_id, refusal.reason, refusal.message, about)
         try:
             message = self._seal(request, told)
         except Exception:  # a key that was closed too early must not end this thread
