@@ -198,7 +198,7 @@ struct edge_interpreter {
   edge_pool *pool;
   int32_t threads;
   pid_t owner;
-  atomic_flag busy;
+  atomic_bool busy;
   bool allocated;
   edge_view *views;   /* [tensor_count], in `region` */
   edge_step *steps;   /* [node_count], in `region` */

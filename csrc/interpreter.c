@@ -54,7 +54,7 @@ edge_status edge_interpreter_create(edge_model *model, int32_t threads,
   /* Every step has a state of some hundred bytes; tables that follow from shapes are for the limit
    * of the arena. */
   made->plan.limit = model->limits.arena_bytes + (uint64_t)model->node_count * 1024;
-  atomic_flag_clear(&made->busy);
+  atomic_init(&made->busy, false);
   const edge_status status = interpreter_fill(made, threads, error);
   if (status != EDGE_OK) {
     edge_interpreter_release(made);
@@ -82,16 +82,17 @@ edge_status edge_check_owner(pid_t owner, edge_error *error) {
                    "the child");
 }
 
+static edge_status fail_busy(edge_error *error) {
+  return edge_fail(error, EDGE_BUSY, "expected one thread at a time, got a second one");
+}
+
 edge_status edge_interpreter_enter(edge_interpreter *interpreter, edge_error *error) {
   EDGE_TRY(edge_check_owner(interpreter->owner, error));
-  if (atomic_flag_test_and_set(&interpreter->busy)) {
-    return edge_fail(error, EDGE_BUSY, "expected one thread at a time, got a second one");
-  }
-  return EDGE_OK;
+  return atomic_exchange(&interpreter->busy, true) ? fail_busy(error) : EDGE_OK;
 }
 
 void edge_interpreter_leave(edge_interpreter *interpreter) {
-  atomic_flag_clear(&interpreter->busy);
+  atomic_store(&interpreter->busy, false);
 }
 
 static edge_status check_resize(const edge_interpreter *interpreter, int32_t tensor,
@@ -167,6 +168,7 @@ edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t
                                     edge_tensor_info *info, edge_error *error) {
   const edge_model *model = interpreter->model;
   EDGE_TRY(edge_check_owner(interpreter->owner, error));
+  if (atomic_load(&interpreter->busy)) return fail_busy(error);
   if (index < 0 || index >= model->tensor_count) {
     return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected a tensor below %lld, got %lld",
                      (long long)model->tensor_count, (long long)index);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -455,6 +456,38 @@ def test_a_second_thread_gets_an_error_not_a_race():
     assert failed == []
     assert set(refused) <= {"busy"}
     assert len(refused) <= 1
+
+
+def test_another_thread_neither_reads_nor_writes_while_the_model_runs():
+    net = networks.Network(11)
+    x = net.input([1, 96, 96, 16])
+    y = net.conv(net.conv(net.conv(x, 64), 64), 32)
+    made = loaded(net.build(y))
+    value, out = frame((1, 96, 96, 16)), made.output_indices[0]
+    made.set_tensor(x, value)
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            made.invoke()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    reasons = set()
+    try:
+        for use in (lambda: made.get_tensor(out), lambda: made.set_tensor(x, value)):
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                try:
+                    use()
+                except LifecycleError as error:
+                    reasons.add((use, error.reason))
+                    break
+    finally:
+        stop.set()
+        worker.join()
+    assert sorted(reason for _, reason in reasons) == ["busy", "busy"]
+    assert made.get_tensor(out).shape == (1, 96, 96, 32)
 
 
 def in_child(function):
