@@ -7,7 +7,8 @@ An app moves here by changing one line::
 The same names, structures and element types as ``ai_edge_litert.interpreter`` 2.3.0; the same
 bits as its default path on x86-64 (docs/numerics.md). What differs: errors are those of
 edgesdk.errors, which are ValueError or RuntimeError as well, and operators outside of
-docs/numerics.md raise UnsupportedOperatorError when the model is loaded.
+docs/numerics.md raise UnsupportedOperatorError when the model is loaded. ``tensor()``, which hands
+out a view into the interpreter's memory, is not there: ``get_tensor`` and ``set_tensor`` copy.
 
 An interpreter belongs to one thread at a time and to the process that made it; both are checked.
 """
@@ -57,6 +58,8 @@ __all__ = [
 ]
 
 LockedMemory = _native.LockedMemory
+
+_INT32_MAX = 2**31 - 1
 
 # Element types by their number in the .tflite schema.
 _DTYPES: dict[int, Any] = {
@@ -225,6 +228,20 @@ class Interpreter:
         """As ``get_input_details``, for the outputs."""
         return [self._details(i) for i in self.output_indices]
 
+    def get_tensor_details(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
+        """As ``get_input_details``, for all tensors.
+
+        Raises:
+            InputError: another subgraph than 0, or a protected model.
+        """
+        if subgraph_index != 0:
+            raise InputError("tensor", f"expected subgraph 0, got {subgraph_index}")
+        if self._protected:
+            raise InputError(
+                "protected", "expected inputs and outputs of a protected model, got all tensors"
+            )
+        return [self._details(i) for i in range(self._core.model.describe()["tensors"])]
+
     def set_tensor(self, tensor_index: int, value: np.ndarray[Any, Any]) -> None:
         """Copies ``value`` into a graph input.
 
@@ -277,6 +294,8 @@ class Interpreter:
                 "protected",
                 f"expected an input or output of a protected model, got tensor {tensor_index}",
             )
+        if not 0 <= tensor_index <= _INT32_MAX:
+            raise InputError("tensor", f"expected a tensor of the model, got index {tensor_index}")
         info = self._core.tensor(tensor_index)
         array = np.empty(info["shape"], _dtype_of(info))
         self._core.read(tensor_index, _as_bytes(array))
@@ -296,6 +315,15 @@ class Interpreter:
             InputError: not an input, or a shape that may not be (also ValueError).
         """
         shape = tuple(int(n) for n in tensor_size)
+        if any(not 0 <= n <= _INT32_MAX for n in shape):
+            raise InputError(
+                "shape", f"expected dimensions in 0 ... {_INT32_MAX}, got {list(shape)}"
+            )
+        if input_index not in self.input_indices:
+            raise InputError(
+                "tensor",
+                f"expected one of the inputs {list(self.input_indices)}, got {input_index}",
+            )
         if strict:
             self._check_strict(input_index, shape)
         self._core.resize(input_index, shape)
@@ -371,8 +399,6 @@ class Interpreter:
         }
 
     def _check_strict(self, index: int, shape: tuple[int, ...]) -> None:
-        if index not in self.input_indices:
-            return  # resize() says it
         info = self._core.tensor(index)
         marks = info["signature"] or info["shape"]
         fits = len(shape) == len(marks)

@@ -82,6 +82,38 @@ def test_details_equal_those_of_litert(every_operator, tiny):
                 assert one["quantized_dimension"] == two["quantized_dimension"]
 
 
+def test_details_of_all_tensors_equal_those_of_litert(every_operator, tiny):
+    for content in (every_operator, tiny):
+        theirs, ours = litert.Interpreter(model_content=content), loaded(content)
+        theirs.allocate_tensors()
+        mine, others = ours.get_tensor_details(), theirs.get_tensor_details()
+        assert len(mine) <= len(others)  # delegates add some of their own
+        for a, b in zip(mine, others, strict=False):
+            assert a.keys() == b.keys()
+            assert (a["name"], a["index"], a["dtype"]) == (b["name"], b["index"], b["dtype"])
+            assert np.array_equal(a["shape"], b["shape"])
+            assert a["quantization"] == b["quantization"]
+        with pytest.raises(InputError):
+            ours.get_tensor_details(1)
+    protected = Interpreter.over(pack(tiny, protected=True), protected=True)
+    with pytest.raises(InputError) as caught:
+        protected.get_tensor_details()
+    assert caught.value.reason == "protected"
+
+
+def test_numbers_beyond_int32_are_wrong_arguments(tiny):
+    made = loaded(tiny)
+    for use in (
+        lambda: made.get_tensor(2**40),
+        lambda: made.get_tensor(-(2**40)),
+        lambda: made.resize_tensor_input(2**40, [1, 8]),
+        lambda: made.resize_tensor_input(0, [2**40, 8]),
+        lambda: made.resize_tensor_input(0, [-(2**40), 8]),
+    ):
+        with pytest.raises(InputError):
+            use()
+
+
 def test_one_changed_import_line_is_enough(tiny):
     def app(interpreter_class):
         made = interpreter_class(model_content=tiny, num_threads=2)
