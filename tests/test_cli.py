@@ -690,3 +690,29 @@ def test_completion_scripts(cli, shell_name):
 def test_the_bash_completion_is_sound(cli, shell):
     (cli.folder / "script").write_text(cli("completion", "bash").out)
     shell("bash -n script && source ./script && complete -p edgesdk")
+
+
+COMPLETE = """
+eval "$(edgesdk completion bash)"
+COMP_WORDS=(edgesdk {words} '{last}')
+COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+function=$(complete -p edgesdk | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+"$function" edgesdk '{last}' ''
+echo "${{COMPREPLY[*]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "last", "expected"),
+    [
+        ("", "k", "keygen"),
+        ("device", "", "init"),
+        ("trust init", "--su", "--suite"),
+        ("keygen --kind", "", "signer gateway"),
+        ("completion", "", "bash zsh fish"),
+        ("sign a.emb", "--js", "--json"),
+    ],
+)
+def test_bash_completes(shell, words, last, expected):
+    """As bash itself calls what the script has defined."""
+    assert shell(COMPLETE.format(words=words, last=last)).out.strip() == expected
