@@ -44,9 +44,11 @@ static void hash(const edge_tensor_info *tensor, uint64_t *digest) { /* FNV-1a *
 
 static edge_status run(edge_model *model, int threads, uint64_t *digest, edge_error *error) {
   edge_model_info info;
-  edge_model_describe(model, &info);
   edge_interpreter *interpreter = NULL;
-  edge_status status = edge_interpreter_create(model, threads, &interpreter, error);
+  edge_status status = edge_model_describe(model, &info, error);
+  if (status == EDGE_OK) {
+    status = edge_interpreter_create(model, threads, &interpreter, error);
+  }
   if (status == EDGE_OK) {
     status = edge_interpreter_allocate(interpreter, error);
   }
@@ -54,12 +56,12 @@ static edge_status run(edge_model *model, int threads, uint64_t *digest, edge_er
   edge_tensor_info tensor;
   for (int n = 0; n < RUNS && status == EDGE_OK; n++) {
     for (int32_t i = 0; i < info.input_count; i++) {
-      edge_interpreter_tensor(interpreter, info.inputs[i], &tensor);
+      edge_interpreter_tensor(interpreter, info.inputs[i], &tensor, error);
       fill(&tensor, &state);
     }
     status = edge_interpreter_invoke(interpreter, error);
     for (int32_t i = 0; i < info.output_count && status == EDGE_OK; i++) {
-      edge_interpreter_tensor(interpreter, info.outputs[i], &tensor);
+      edge_interpreter_tensor(interpreter, info.outputs[i], &tensor, error);
       hash(&tensor, digest);
     }
   }
