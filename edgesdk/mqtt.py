@@ -63,6 +63,7 @@ logger = logging.getLogger(__name__)
 _UNSUPPORTED_VERSION = 0x84
 _UNLIMITED = 0xFFFF_FFFF
 _LONGEST_EXPIRY = 0xFFFF_FFFF  # seconds
+_TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 _REASONS: dict[int, tuple[type[TransportError], str]] = {
     0x10: (NotConnectedError, "no-worker"),
     0x85: (NotConnectedError, "refused"),  # client identifier not valid
@@ -242,6 +243,7 @@ class Connection:
         """
         client, limits = self._client, self._limits
         client.loop_read()
+        _acknowledge_at_once(client.socket())
         size, unread = int(client._in_packet["remaining_length"]), len(client._out_packet)  # noqa: SLF001
         if size > limits.packet_bytes:
             self._fail(f"expected a packet of at most {limits.packet_bytes} bytes, got {size}")
@@ -380,6 +382,17 @@ class Connection:
 def _set_nodelay(_client: Client, _data: object, sock: object) -> None:
     # Nagle's algorithm against delayed acknowledgements costs 40 ms a message.
     cast("socket.socket", sock).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _acknowledge_at_once(sock: object) -> None:
+    """Let a broker that keeps to Nagle's algorithm, as mosquitto does by default, go on sending.
+
+    It holds an answer back until the packet before it is acknowledged, for which Linux takes its
+    time, 40 ms, unless it is asked not to; and it must be asked again after each read.
+    """
+    if sock is not None and _TCP_QUICKACK is not None:
+        with contextlib.suppress(OSError):
+            cast("socket.socket", sock).setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
 
 
 def _no_properties(packet: int) -> Properties:

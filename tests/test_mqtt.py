@@ -108,6 +108,26 @@ def test_small_packets_are_not_held_back(broker, peer):
     assert peer(broker).start().nodelay
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system has no TCP_QUICKACK")
+def test_a_broker_that_holds_small_packets_back_need_not_wait(broker, peer, monkeypatch):
+    """What was read is acknowledged at once, each time: the kernel forgets that it was asked to."""
+    asked = []
+
+    class Recording(socket.socket):
+        def setsockopt(self, *option):
+            asked.append(option[:2])
+            super().setsockopt(*option)
+
+    monkeypatch.setattr(socket, "socket", Recording)
+    one = peer(broker, "t")
+    one.start()
+    before = len(asked)
+    one.send(b"x")
+    one.until(lambda: one.messages and one.fates)
+    # The message and its acknowledgement may come in one read.
+    assert (socket.IPPROTO_TCP, socket.TCP_QUICKACK) in asked[before:]
+
+
 def test_a_large_message_passes(broker, peer):
     one = peer(broker, "t")
     one.start()
