@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
@@ -9,6 +11,7 @@ from ai_edge_litert import interpreter as litert
 from edgesdk.interpreter import Interpreter
 from fixtures_core import ISAS, NETWORKS, data_folder, network
 
+ROOT = Path(__file__).parents[1]
 RANDOM_INPUTS = NATURAL_INPUTS = 20
 
 # The quantized networks of MLPerf Tiny, as their authors published them.
@@ -97,6 +100,12 @@ def reference(content):
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_own_networks(name):
     assert_conforms(network(name))
+
+
+@pytest.mark.checkout
+@pytest.mark.parametrize("name", ["digits_device", "digits_cloud"])
+def test_networks_of_the_demonstration(name):
+    assert_conforms((ROOT / "examples" / "digits" / f"{name}.tflite").read_bytes())
 
 
 @pytest.mark.parametrize("name", MLPERF_TINY)
