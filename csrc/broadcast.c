@@ -1,5 +1,23 @@
 #include "broadcast.h"
 
+#include "rules.h"
+
+edge_status edge_operands_read(edge_compiler *compiler, const edge_node *node,
+                               edge_operands *operands) {
+  edge_tensor *a = edge_node_input(compiler, node, 0);
+  edge_tensor *b = edge_node_input(compiler, node, 1);
+  const edge_tensor *output = edge_node_output(compiler, node, 0);
+  EDGE_TRY(edge_expect_type(compiler, node, a, "a first operand", EDGE_INT8));
+  EDGE_TRY(edge_expect_type(compiler, node, b, "a second operand", EDGE_INT8));
+  EDGE_TRY(edge_expect_type(compiler, node, output, "an output", EDGE_INT8));
+  EDGE_TRY(edge_expect_quant(compiler, node, a, "a first operand", &operands->a));
+  EDGE_TRY(edge_expect_quant(compiler, node, b, "a second operand", &operands->b));
+  EDGE_TRY(edge_expect_quant(compiler, node, output, "an output", &operands->output));
+  EDGE_TRY(edge_read_activation(compiler, node, BINARY_ACTIVATION, &operands->activation));
+  operands->xnn = edge_xnn_activation(a) && edge_xnn_activation(b) && edge_xnn_activation(output);
+  return edge_keep(compiler, b);
+}
+
 /* Dimension d of the output's `rank`, of a view with fewer dimensions. */
 static int32_t dimension(const edge_view *view, int32_t rank, int32_t d) {
   const int32_t own = d - (rank - view->rank);
@@ -17,8 +35,7 @@ static void append(edge_broadcast *broadcast, int64_t size, edge_broadcast_kind 
   broadcast->kind[broadcast->rank++] = kind;
 }
 
-edge_status edge_broadcast_plan(edge_planner *planner, const edge_step *step,
-                                edge_broadcast *broadcast) {
+static edge_status plan(edge_planner *planner, const edge_step *step, edge_broadcast *broadcast) {
   const edge_view *a = edge_view_in(planner, step, 0);
   const edge_view *b = edge_view_in(planner, step, 1);
   const int32_t rank = a->rank > b->rank ? a->rank : b->rank;
@@ -41,6 +58,12 @@ edge_status edge_broadcast_plan(edge_planner *planner, const edge_step *step,
     broadcast->kind[0] = EDGE_BOTH;
   }
   return edge_set_shape(planner, step, 0, rank, shape);
+}
+
+edge_status edge_broadcast_shape(edge_planner *planner, edge_step *step) {
+  edge_broadcast *broadcast = edge_step_state(planner, step, sizeof *broadcast);
+  if (broadcast == NULL) return edge_no_memory(planner->error);
+  return plan(planner, step, broadcast);
 }
 
 void edge_broadcast_walk(const edge_broadcast *broadcast, edge_broadcast_run_fn *run,

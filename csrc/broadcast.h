@@ -4,6 +4,17 @@
 
 #include "internal.h"
 
+/* Two int8 operands and their output, as the file describes them. */
+typedef struct edge_operands {
+  edge_quant a, b, output;
+  int8_t activation;
+  bool xnn; /* all three are tensors that XNNPACK takes */
+} edge_operands;
+
+/* Checks types and quantizations, and keeps operands that are constants. */
+edge_status edge_operands_read(edge_compiler *compiler, const edge_node *node,
+                               edge_operands *operands);
+
 /* How the collapsed dimensions of the operands relate. */
 typedef enum edge_broadcast_kind {
   EDGE_BOTH,   /* both advance */
@@ -17,9 +28,9 @@ typedef struct edge_broadcast {
   edge_broadcast_kind kind[EDGE_MAX_RANK];
 } edge_broadcast;
 
-/* Sets the output's shape and fills *broadcast, or says why the shapes do not go together. */
-edge_status edge_broadcast_plan(edge_planner *planner, const edge_step *step,
-                                edge_broadcast *broadcast);
+/* Sets the output's shape and makes an edge_broadcast the step's state, or says why the shapes do
+ * not go together. */
+edge_status edge_broadcast_shape(edge_planner *planner, edge_step *step);
 
 /* One inner run: `count` outputs; a stride is 1, or 0 for an operand that is repeated. */
 typedef void edge_broadcast_run_fn(void *context, int64_t out, int64_t a, ptrdiff_t stride_a,

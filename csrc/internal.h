@@ -262,7 +262,7 @@ static inline edge_tensor *edge_node_output(const edge_compiler *compiler, const
 void *edge_node_params(edge_compiler *compiler, edge_node *node, size_t size);
 /* Memory of the model for packed weights; counted. */
 void *edge_pack_alloc(edge_compiler *compiler, uint64_t count, uint64_t size);
-/* Makes a constant readable when operators run. */
+/* Makes a constant readable when operators run. For the first input of every node, prepare does. */
 edge_status edge_keep(edge_compiler *compiler, edge_tensor *tensor);
 /* Refuses a node whose tensor has another type. */
 edge_status edge_expect_type(edge_compiler *compiler, const edge_node *node,
@@ -275,6 +275,9 @@ edge_status edge_expect_constant(edge_compiler *compiler, const edge_node *node,
 /* A tensor without elements needs no data to be constant. */
 edge_status edge_expect_constant_or_empty(edge_compiler *compiler, const edge_node *node,
                                           const edge_tensor *tensor, const char *what);
+/* A convolution's operands: int8, with constant weights of rank 4 whose outputs run along `axis`,
+ * and a constant bias or none. */
+edge_status edge_expect_filters(edge_compiler *compiler, const edge_node *node, int32_t axis);
 /* Input and output of one type whose elements have a fixed size. */
 edge_status edge_expect_movable(edge_compiler *compiler, const edge_node *node,
                                 const edge_tensor *input, const edge_tensor *output);

@@ -176,6 +176,25 @@ edge_status edge_expect_scales(edge_compiler *compiler, const edge_node *node,
   return EDGE_OK;
 }
 
+edge_status edge_expect_filters(edge_compiler *compiler, const edge_node *node, int32_t axis) {
+  const edge_tensor *weights = edge_node_input(compiler, node, 1);
+  const edge_tensor *bias = edge_node_optional(compiler, node, 2);
+  EDGE_TRY(
+      edge_expect_type(compiler, node, edge_node_input(compiler, node, 0), "an input", EDGE_INT8));
+  EDGE_TRY(edge_expect_type(compiler, node, weights, "weights", EDGE_INT8));
+  EDGE_TRY(edge_expect_type(compiler, node, edge_node_output(compiler, node, 0), "an output",
+                            EDGE_INT8));
+  EDGE_TRY(edge_expect_rank(compiler, node, weights, "weights", 4));
+  EDGE_TRY(edge_expect_constant(compiler, node, weights, "weights"));
+  EDGE_TRY(edge_expect_scales(compiler, node, weights, "weights", axis));
+  if (edge_count(weights->shape, 0, 4) == 0) {
+    return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
+  }
+  if (bias == NULL) return EDGE_OK;
+  EDGE_TRY(edge_expect_constant(compiler, node, bias, "a bias"));
+  return edge_expect_bias(compiler, node, bias, weights->shape[axis]);
+}
+
 static edge_status check_node(edge_compiler *compiler, const edge_node *node) {
   const edge_operator *op = node->op;
   if (node->version < 1 || node->version > op->version_max) {

@@ -19,7 +19,7 @@
 typedef struct add_params {
   bool xnn;
   edge_qs8_vadd float_rule;
-  edge_quant a, b, output;
+  edge_operands of;
   edge_fixed scale_a, scale_b, scale_out;
   edge_range range;
 } add_params;
@@ -32,68 +32,50 @@ static bool ratio_ok(edge_quant operand, edge_quant output) {
 }
 
 static void prepare_float(add_params *p) {
-  const float a = p->a.scale / p->output.scale;
-  const float b = p->b.scale / p->output.scale;
+  const float a = p->of.a.scale / p->of.output.scale;
+  const float b = p->of.b.scale / p->of.output.scale;
   int exponent;
   (void)frexpf(fmaxf(a, b), &exponent); /* the larger is in [2^(exponent - 1), 2^exponent) */
   const int shift = 21 - exponent;
   const int32_t multiplier_a = edge_round_even(ldexpf(a, shift));
   const int32_t multiplier_b = edge_round_even(ldexpf(b, shift));
   p->float_rule = (edge_qs8_vadd){
-      .bias = edge_wrap((INT64_C(1) << (shift - 1)) - (int64_t)p->a.zero_point * multiplier_a -
-                        (int64_t)p->b.zero_point * multiplier_b),
+      .bias = edge_wrap((INT64_C(1) << (shift - 1)) - (int64_t)p->of.a.zero_point * multiplier_a -
+                        (int64_t)p->of.b.zero_point * multiplier_b),
       .multiplier_a = multiplier_a,
       .multiplier_b = multiplier_b,
       .shift = shift,
-      .zero_point = p->output.zero_point,
+      .zero_point = p->of.output.zero_point,
       .min = p->range.min,
       .max = p->range.max,
   };
 }
 
 static edge_status prepare_fixed(edge_compiler *c, const edge_node *node, add_params *p) {
-  const double twice = (double)(2.0f * fmaxf(p->a.scale, p->b.scale));
-  const double out = twice / (double)(1048576.0f * p->output.scale);
+  const double twice = (double)(2.0f * fmaxf(p->of.a.scale, p->of.b.scale));
+  const double out = twice / (double)(1048576.0f * p->of.output.scale);
   if (!(isfinite(twice) && out > 0.0 && out < 1.0)) {
     return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
                           "expected scales within 2^19 of each other, got others");
   }
-  p->scale_a = edge_fixed_of((double)p->a.scale / twice, true);
-  p->scale_b = edge_fixed_of((double)p->b.scale / twice, true);
+  p->scale_a = edge_fixed_of((double)p->of.a.scale / twice, true);
+  p->scale_b = edge_fixed_of((double)p->of.b.scale / twice, true);
   p->scale_out = edge_fixed_of(out, true);
   return EDGE_OK;
 }
 
 static edge_status add_compile(edge_compiler *c, edge_node *node) {
-  edge_tensor *a = edge_node_input(c, node, 0);
-  edge_tensor *b = edge_node_input(c, node, 1);
-  const edge_tensor *output = edge_node_output(c, node, 0);
-  int8_t activation;
   add_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
-  EDGE_TRY(edge_expect_type(c, node, a, "a first operand", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, b, "a second operand", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, output, "an output", EDGE_INT8));
-  EDGE_TRY(edge_expect_quant(c, node, a, "a first operand", &p->a));
-  EDGE_TRY(edge_expect_quant(c, node, b, "a second operand", &p->b));
-  EDGE_TRY(edge_expect_quant(c, node, output, "an output", &p->output));
-  EDGE_TRY(edge_read_activation(c, node, BINARY_ACTIVATION, &activation));
-  EDGE_TRY(edge_keep(c, a));
-  EDGE_TRY(edge_keep(c, b));
-  p->xnn = edge_xnn_activation(a) && edge_xnn_activation(b) && edge_xnn_activation(output) &&
-           ratio_ok(p->a, p->output) && ratio_ok(p->b, p->output);
-  EDGE_TRY(edge_output_range(c, node, p->xnn, activation, p->output, &p->range));
+  EDGE_TRY(edge_operands_read(c, node, &p->of));
+  const int8_t activation = p->of.activation;
+  p->xnn = p->of.xnn && ratio_ok(p->of.a, p->of.output) && ratio_ok(p->of.b, p->of.output);
+  EDGE_TRY(edge_output_range(c, node, p->xnn, activation, p->of.output, &p->range));
   node->kernel = p->xnn ? "vadd" : "vadd, fixed-point rounding";
   if (!p->xnn) return prepare_fixed(c, node, p);
   (void)edge_fold_binary(c, node, activation != ACTIVATION_NONE);
   prepare_float(p);
   return EDGE_OK;
-}
-
-static edge_status add_shape(edge_planner *planner, edge_step *step) {
-  edge_broadcast *broadcast = edge_step_state(planner, step, sizeof *broadcast);
-  if (broadcast == NULL) return edge_no_memory(planner->error);
-  return edge_broadcast_plan(planner, step, broadcast);
 }
 
 /* ---- run --------------------------------------------------------------------------------- */
@@ -140,13 +122,13 @@ static int32_t scale_rest(int32_t value, edge_fixed scale) {
 /* Vector loops keep the low 16 bits of the sum, and of it with the zero point. */
 static int8_t finish_vector(const add_params *p, int32_t sum) {
   const int16_t narrow = (int16_t)edge_multiply(sum, p->scale_out);
-  const int16_t shifted = (int16_t)(narrow + p->output.zero_point);
+  const int16_t shifted = (int16_t)(narrow + p->of.output.zero_point);
   const int32_t value = edge_clamp(shifted, INT8_MIN, INT8_MAX);
   return (int8_t)edge_clamp(value, p->range.min, p->range.max);
 }
 
 static int8_t finish_rest(const add_params *p, int32_t sum) {
-  const int64_t value = (int64_t)edge_multiply(sum, p->scale_out) + p->output.zero_point;
+  const int64_t value = (int64_t)edge_multiply(sum, p->scale_out) + p->of.output.zero_point;
   return (int8_t)edge_clamp(value, p->range.min, p->range.max);
 }
 
@@ -158,8 +140,8 @@ static void run_fixed(void *context, int64_t out, int64_t a, ptrdiff_t stride_a,
   const int64_t group = both ? 16 : 8;
   const int64_t vector = job->by_runs ? count / group * group : 0;
   for (int64_t i = 0; i < count; i++) {
-    const int32_t x = job->a[a + i * stride_a] - p->a.zero_point;
-    const int32_t y = job->b[b + i * stride_b] - p->b.zero_point;
+    const int32_t x = job->a[a + i * stride_a] - p->of.a.zero_point;
+    const int32_t y = job->b[b + i * stride_b] - p->of.b.zero_point;
     if (i >= vector) {
       const int64_t sum = (int64_t)scale_rest(x, p->scale_a) + scale_rest(y, p->scale_b);
       job->out[out + i] = finish_rest(p, edge_wrap(sum));
@@ -193,6 +175,6 @@ const edge_operator edge_operator_add = {
     .inputs_min = 2,
     .inputs_max = 2,
     .compile = add_compile,
-    .shape = add_shape,
+    .shape = edge_broadcast_shape,
     .run = add_run,
 };

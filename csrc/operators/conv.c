@@ -30,24 +30,6 @@ typedef struct conv_state {
 
 /* ---- compile ----------------------------------------------------------------------------- */
 
-static edge_status check_tensors(edge_compiler *c, const edge_node *node) {
-  const edge_tensor *input = edge_node_input(c, node, 0);
-  const edge_tensor *weights = edge_node_input(c, node, 1);
-  const edge_tensor *bias = edge_node_optional(c, node, 2);
-  EDGE_TRY(edge_expect_type(c, node, input, "an input", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, weights, "weights", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, edge_node_output(c, node, 0), "an output", EDGE_INT8));
-  EDGE_TRY(edge_expect_rank(c, node, weights, "weights", 4));
-  EDGE_TRY(edge_expect_constant(c, node, weights, "weights"));
-  EDGE_TRY(edge_expect_scales(c, node, weights, "weights", 0));
-  if (edge_count(weights->shape, 0, 4) == 0) {
-    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
-  }
-  if (bias == NULL) return EDGE_OK;
-  EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
-  return edge_expect_bias(c, node, bias, weights->shape[0]);
-}
-
 /* What XNNPACK takes and builds; otherwise the optimised kernel's arithmetic. */
 static bool xnn_takes(edge_compiler *c, const edge_node *node, edge_quant input,
                       edge_quant output) {
@@ -104,7 +86,7 @@ static edge_status conv_compile(edge_compiler *c, edge_node *node) {
   conv_params found = {0};
   edge_matrix_source source = {.scales = weights};
   int8_t activation;
-  EDGE_TRY(check_tensors(c, node));
+  EDGE_TRY(edge_expect_filters(c, node, 0));
   EDGE_TRY(edge_expect_quant(c, node, edge_node_input(c, node, 0), "an input", &source.input));
   EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &source.output));
   EDGE_TRY(edge_window_read(c, node, &fields, &found.window));

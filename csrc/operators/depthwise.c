@@ -27,28 +27,16 @@ typedef struct depthwise_state {
   int64_t image_bytes, output_bytes;
 } depthwise_state;
 
-static edge_status check_tensors(edge_compiler *c, const edge_node *node) {
+static edge_status check_channels(edge_compiler *c, const edge_node *node) {
   const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *weights = edge_node_input(c, node, 1);
-  const edge_tensor *bias = edge_node_optional(c, node, 2);
-  EDGE_TRY(edge_expect_type(c, node, input, "an input", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, weights, "weights", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, edge_node_output(c, node, 0), "an output", EDGE_INT8));
-  EDGE_TRY(edge_expect_rank(c, node, weights, "weights", 4));
-  EDGE_TRY(edge_expect_constant(c, node, weights, "weights"));
-  EDGE_TRY(edge_expect_scales(c, node, weights, "weights", 3));
   const int32_t channels = input->rank == 4 ? input->shape[3] : 0;
-  const bool filled = edge_count(weights->shape, 0, 4) > 0;
-  if (channels < 1 || !filled || weights->shape[0] != 1 || weights->shape[3] % channels != 0) {
-    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected weights of shape 1, height, width and a multiple of the "
-                          "input's %lld channels, got %lld, ..., %lld",
-                          (long long)channels, (long long)weights->shape[0],
-                          (long long)weights->shape[3]);
-  }
-  if (bias == NULL) return EDGE_OK;
-  EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
-  return edge_expect_bias(c, node, bias, weights->shape[3]);
+  if (channels >= 1 && weights->shape[0] == 1 && weights->shape[3] % channels == 0) return EDGE_OK;
+  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
+                        "expected weights of shape 1, height, width and a multiple of the "
+                        "input's %lld channels, got %lld, ..., %lld",
+                        (long long)channels, (long long)weights->shape[0],
+                        (long long)weights->shape[3]);
 }
 
 /* XNNPACK goes by the multiplier in the options, LiteRT's own kernel by the shapes. */
@@ -101,7 +89,8 @@ static edge_status depthwise_compile(edge_compiler *c, edge_node *node) {
   int8_t activation;
   depthwise_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
-  EDGE_TRY(check_tensors(c, node));
+  EDGE_TRY(edge_expect_filters(c, node, 3));
+  EDGE_TRY(check_channels(c, node));
   EDGE_TRY(edge_expect_quant(c, node, edge_node_input(c, node, 0), "an input", &source.input));
   EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &source.output));
   EDGE_TRY(edge_window_read(c, node, &fields, &p->window));

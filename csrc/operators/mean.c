@@ -31,7 +31,7 @@ typedef struct mean_state {
 } mean_state;
 
 static edge_status mean_compile(edge_compiler *c, edge_node *node) {
-  edge_tensor *input = edge_node_input(c, node, 0);
+  const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *axes = edge_node_input(c, node, 1);
   const edge_tensor *output = edge_node_output(c, node, 0);
   mean_params *p = edge_node_params(c, node, sizeof *p);
@@ -45,7 +45,6 @@ static edge_status mean_compile(edge_compiler *c, edge_node *node) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
                           "expected options within their table, got others");
   }
-  EDGE_TRY(edge_keep(c, input));
   const int64_t named = edge_count(axes->shape, 0, axes->rank);
   p->rank = input->rank;
   p->in_order = input->rank == 4 && named == 2 && p->axes == 6;

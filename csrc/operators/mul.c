@@ -19,7 +19,7 @@ typedef enum mul_rule { MUL_FLOAT, MUL_SQUARE, MUL_FIXED } mul_rule;
 typedef struct mul_params {
   mul_rule rule;
   edge_qs8_vmul float_rule;
-  edge_quant a, b, output;
+  edge_operands of;
   edge_fixed fixed;
   edge_range range;
   edge_table8 square;
@@ -30,63 +30,38 @@ static float square(float x) {
 }
 
 static edge_status choose_rule(edge_compiler *c, edge_node *node, mul_params *p, bool xnn,
-                               int8_t activation) {
-  const float product = p->a.scale * p->b.scale;
-  const float scale = product / p->output.scale;
+                               float scale) {
   if (!xnn) {
     p->rule = MUL_FIXED;
     node->kernel = "vmul, fixed-point rounding";
     return edge_expect_fixed(c, node, (double)scale, true, &p->fixed);
   }
-  const bool folded = edge_fold_binary(c, node, activation != ACTIVATION_NONE);
+  const bool folded = edge_fold_binary(c, node, p->of.activation != ACTIVATION_NONE);
   p->rule = node->inputs[0] == node->inputs[1] && !folded ? MUL_SQUARE : MUL_FLOAT;
   node->kernel = p->rule == MUL_SQUARE ? "lut" : "vmul";
   if (p->rule == MUL_SQUARE) {
-    edge_table8_float(&p->square, square, p->a, p->output, p->range);
+    edge_table8_float(&p->square, square, p->of.a, p->of.output, p->range);
     return EDGE_OK;
   }
-  p->float_rule = (edge_qs8_vmul){.zero_a = p->a.zero_point,
-                                  .zero_b = p->b.zero_point,
-                                  .zero_point = p->output.zero_point,
+  p->float_rule = (edge_qs8_vmul){.zero_a = p->of.a.zero_point,
+                                  .zero_b = p->of.b.zero_point,
+                                  .zero_point = p->of.output.zero_point,
                                   .scale = scale,
                                   .min = p->range.min,
                                   .max = p->range.max};
   return EDGE_OK;
 }
 
-/* NaN and infinity fail both comparisons. */
-static bool scale_ok(const mul_params *p) {
-  const float product = p->a.scale * p->b.scale;
-  const float scale = product / p->output.scale;
-  return scale >= 0x1p-16f && scale < 0x1p8f;
-}
-
 static edge_status mul_compile(edge_compiler *c, edge_node *node) {
-  edge_tensor *a = edge_node_input(c, node, 0);
-  edge_tensor *b = edge_node_input(c, node, 1);
-  const edge_tensor *output = edge_node_output(c, node, 0);
-  int8_t activation;
   mul_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
-  EDGE_TRY(edge_expect_type(c, node, a, "a first operand", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, b, "a second operand", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(c, node, output, "an output", EDGE_INT8));
-  EDGE_TRY(edge_expect_quant(c, node, a, "a first operand", &p->a));
-  EDGE_TRY(edge_expect_quant(c, node, b, "a second operand", &p->b));
-  EDGE_TRY(edge_expect_quant(c, node, output, "an output", &p->output));
-  EDGE_TRY(edge_read_activation(c, node, BINARY_ACTIVATION, &activation));
-  EDGE_TRY(edge_keep(c, a));
-  EDGE_TRY(edge_keep(c, b));
-  const bool xnn = edge_xnn_activation(a) && edge_xnn_activation(b) &&
-                   edge_xnn_activation(output) && scale_ok(p);
-  EDGE_TRY(edge_output_range(c, node, xnn, activation, p->output, &p->range));
-  return choose_rule(c, node, p, xnn, activation);
-}
-
-static edge_status mul_shape(edge_planner *planner, edge_step *step) {
-  edge_broadcast *broadcast = edge_step_state(planner, step, sizeof *broadcast);
-  if (broadcast == NULL) return edge_no_memory(planner->error);
-  return edge_broadcast_plan(planner, step, broadcast);
+  EDGE_TRY(edge_operands_read(c, node, &p->of));
+  const float product = p->of.a.scale * p->of.b.scale;
+  const float scale = product / p->of.output.scale;
+  /* NaN and infinity fail both comparisons. */
+  const bool xnn = p->of.xnn && scale >= 0x1p-16f && scale < 0x1p8f;
+  EDGE_TRY(edge_output_range(c, node, xnn, p->of.activation, p->of.output, &p->range));
+  return choose_rule(c, node, p, xnn, scale);
 }
 
 /* ---- run --------------------------------------------------------------------------------- */
@@ -122,14 +97,14 @@ static void run_fixed(void *context, int64_t out, int64_t a, ptrdiff_t stride_a,
   const mul_params *p = job->p;
   const int64_t vector = job->by_runs ? count / 16 * 16 : 0;
   for (int64_t i = 0; i < count; i++) {
-    const int32_t x = job->a[a + i * stride_a] - p->a.zero_point;
-    const int32_t y = job->b[b + i * stride_b] - p->b.zero_point;
+    const int32_t x = job->a[a + i * stride_a] - p->of.a.zero_point;
+    const int32_t y = job->b[b + i * stride_b] - p->of.b.zero_point;
     int64_t value = edge_multiply(x * y, p->fixed);
     if (i < vector) {
       const int16_t narrow = (int16_t)edge_clamp(value, INT16_MIN, INT16_MAX);
-      value = edge_clamp((int16_t)(narrow + p->output.zero_point), INT8_MIN, INT8_MAX);
+      value = edge_clamp((int16_t)(narrow + p->of.output.zero_point), INT8_MIN, INT8_MAX);
     } else {
-      value = edge_wrap(value + p->output.zero_point);
+      value = edge_wrap(value + p->of.output.zero_point);
     }
     job->out[out + i] = (int8_t)edge_clamp(value, p->range.min, p->range.max);
   }
@@ -156,6 +131,6 @@ const edge_operator edge_operator_mul = {
     .inputs_min = 2,
     .inputs_max = 2,
     .compile = mul_compile,
-    .shape = mul_shape,
+    .shape = edge_broadcast_shape,
     .run = mul_run,
 };

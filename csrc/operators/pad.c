@@ -68,12 +68,11 @@ static edge_status read_value(edge_compiler *c, const edge_node *node, pad_param
 }
 
 static edge_status pad_compile(edge_compiler *c, edge_node *node) {
-  edge_tensor *input = edge_node_input(c, node, 0);
+  const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *output = edge_node_output(c, node, 0);
   pad_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
   EDGE_TRY(edge_expect_movable(c, node, input, output));
-  EDGE_TRY(edge_keep(c, input));
   p->rank = input->rank;
   p->size = (uint32_t)edge_type_size(input->type);
   node->kernel = "copy";

@@ -28,7 +28,7 @@ static edge_status pool_read(edge_compiler *c, edge_node *node, edge_quant *inpu
   static const edge_window_fields fields = {POOL_PADDING, POOL_STRIDE_W, POOL_STRIDE_H, -1, -1};
   pool_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
-  edge_tensor *in = edge_node_input(c, node, 0);
+  const edge_tensor *in = edge_node_input(c, node, 0);
   const edge_tensor *out = edge_node_output(c, node, 0);
   EDGE_TRY(edge_expect_type(c, node, in, "an input", EDGE_INT8));
   EDGE_TRY(edge_expect_type(c, node, out, "an output", EDGE_INT8));
@@ -36,7 +36,6 @@ static edge_status pool_read(edge_compiler *c, edge_node *node, edge_quant *inpu
   EDGE_TRY(edge_expect_quant(c, node, out, "an output", output));
   EDGE_TRY(edge_window_read(c, node, &fields, &p->window));
   EDGE_TRY(edge_window_read_filter(c, node, &p->window));
-  EDGE_TRY(edge_keep(c, in));
   return edge_read_activation(c, node, POOL_ACTIVATION, activation);
 }
 

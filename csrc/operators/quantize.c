@@ -96,7 +96,7 @@ static edge_status compile_8bit(edge_compiler *c, edge_node *node, quantize_para
 }
 
 static edge_status quantize_compile(edge_compiler *c, edge_node *node) {
-  edge_tensor *input = edge_node_input(c, node, 0);
+  const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *output = edge_node_output(c, node, 0);
   quantize_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
@@ -106,7 +106,6 @@ static edge_status quantize_compile(edge_compiler *c, edge_node *node) {
                           edge_type_name(input->type), edge_type_name(output->type));
   }
   EDGE_TRY(edge_expect_quant(c, node, output, "an output", &p->output));
-  EDGE_TRY(edge_keep(c, input));
   p->least = output->type == EDGE_INT8 ? INT8_MIN : 0;
   p->most = output->type == EDGE_INT8 ? INT8_MAX : UINT8_MAX;
   if (input->type != EDGE_FLOAT32) return compile_8bit(c, node, p);
@@ -178,7 +177,7 @@ static void quantize_run(const edge_interpreter *interpreter, const edge_step *s
 /* ---- DEQUANTIZE -------------------------------------------------------------------------- */
 
 static edge_status dequantize_compile(edge_compiler *c, edge_node *node) {
-  edge_tensor *input = edge_node_input(c, node, 0);
+  const edge_tensor *input = edge_node_input(c, node, 0);
   dequantize_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
   if (!is_8bit(input->type)) {
@@ -192,7 +191,6 @@ static edge_status dequantize_compile(edge_compiler *c, edge_node *node) {
                           (long long)input->scale.count);
   }
   EDGE_TRY(edge_expect_quant(c, node, input, "an input", &p->input));
-  EDGE_TRY(edge_keep(c, input));
   p->is_unsigned = input->type == EDGE_UINT8;
   /* The delegate unpacks int8 constants itself, by LiteRT's own kernel. */
   p->xnn = edge_xnn_activation(input) && (input->data == NULL || p->is_unsigned);

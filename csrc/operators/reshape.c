@@ -17,12 +17,11 @@ static void copy_list(const uint8_t *data, int32_t count, int32_t *list) {
 }
 
 static edge_status reshape_begin(edge_compiler *c, edge_node *node, reshape_params **params) {
-  edge_tensor *input = edge_node_input(c, node, 0);
+  const edge_tensor *input = edge_node_input(c, node, 0);
   *params = edge_node_params(c, node, sizeof **params);
   if (*params == NULL) return edge_no_memory(c->error);
   node->kernel = "none or copy";
-  EDGE_TRY(edge_expect_movable(c, node, input, edge_node_output(c, node, 0)));
-  return edge_keep(c, input);
+  return edge_expect_movable(c, node, input, edge_node_output(c, node, 0));
 }
 
 static edge_status read_list(edge_compiler *c, const edge_node *node, uint32_t field,

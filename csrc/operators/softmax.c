@@ -23,7 +23,7 @@ typedef struct softmax_state {
 } softmax_state;
 
 static edge_status softmax_compile(edge_compiler *c, edge_node *node) {
-  edge_tensor *input = edge_node_input(c, node, 0);
+  const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *output = edge_node_output(c, node, 0);
   edge_quant quant;
   float beta;
@@ -42,7 +42,6 @@ static edge_status softmax_compile(edge_compiler *c, edge_node *node) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
                           "expected a beta that is finite and above 0, got another");
   }
-  EDGE_TRY(edge_keep(c, input));
   const float step = -quant.scale * beta;
   for (int32_t i = 0; i < 256; i++) p->table[i] = edge_expf(step * (float)i);
   node->kernel = "softmax by table";

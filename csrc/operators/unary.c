@@ -49,15 +49,14 @@ static void table_away(edge_table8 *table, float (*f)(float), edge_quant input, 
 
 static edge_status unary_begin(edge_compiler *c, edge_node *node, edge_quant *input,
                                edge_quant *output) {
-  edge_tensor *in = edge_node_input(c, node, 0);
+  const edge_tensor *in = edge_node_input(c, node, 0);
   const edge_tensor *out = edge_node_output(c, node, 0);
   if (edge_node_params(c, node, sizeof(unary_params)) == NULL) return edge_no_memory(c->error);
   node->kernel = "lut";
   EDGE_TRY(edge_expect_type(c, node, in, "an input", EDGE_INT8));
   EDGE_TRY(edge_expect_type(c, node, out, "an output", EDGE_INT8));
   EDGE_TRY(edge_expect_quant(c, node, in, "an input", input));
-  EDGE_TRY(edge_expect_quant(c, node, out, "an output", output));
-  return edge_keep(c, in);
+  return edge_expect_quant(c, node, out, "an output", output);
 }
 
 static edge_status table_compile(edge_compiler *c, edge_node *node, float (*xnn)(float),
