@@ -143,6 +143,17 @@ class TensorSpec:
             shaped = self._normalized(shaped)
         return np.asarray(shaped, order="C")
 
+    def random(self, generator: np.random.Generator) -> Array:
+        """Integers over the full range of their type; floats as a network's inputs usually are."""
+        if self.dtype.kind == "f":
+            return np.asarray(generator.standard_normal(self.shape)).astype(self.dtype)
+        if self.dtype.kind == "b":
+            return np.asarray(generator.integers(0, 2, self.shape)).astype(self.dtype)
+        bounds = np.iinfo(self.dtype)
+        return np.asarray(
+            generator.integers(bounds.min, bounds.max, self.shape, self.dtype.type, endpoint=True)
+        )
+
     def _shaped(self, value: Array) -> Array:
         if value.shape == self.shape:
             return value

@@ -29,7 +29,7 @@ from edgesdk.keys import ContentKey, SecretKey
 from edgesdk.primitives import ED25519
 from edgesdk.publish import metadata
 from edgesdk.publish.metadata import Additions
-from edgesdk.publish.pack import Release, _random_array, attach, grant, pack, sign
+from edgesdk.publish.pack import Release, attach, grant, pack, sign
 from edgesdk.publish.root import Members, make_trust, sign_trust
 from fixtures_protect import MODEL_ID, NOW, StandIn, stream
 from tflite_writer import Table, image_metadata, octets, relu_model, uint8, uint32, write
@@ -126,7 +126,7 @@ def test_golden_inputs_span_their_type():
 @pytest.mark.parametrize("name", contract.DTYPES)
 def test_golden_inputs_of_every_type(name):
     spec = contract.TensorSpec("x", np.dtype(name), (2, 3000))
-    array = _random_array(spec, np.random.default_rng(1))
+    array = spec.random(np.random.default_rng(1))
     assert (array.dtype, array.shape) == (spec.dtype, spec.shape)
     assert len(np.unique(array)) >= (2 if name == "bool" else 256)
     if spec.dtype.kind in "iu":

@@ -98,20 +98,9 @@ def read_frames(data: bytes, contract: Contract, *, where: str) -> list[Frame]:
 
 
 def random_frame(contract: Contract, generator: np.random.Generator) -> Frame:
-    """Integers over the range of their type; floats as a network's inputs usually are."""
-    arrays = {spec.name: _random(spec, generator) for spec in contract.inputs}
+    """Random arrays for each input."""
+    arrays = {spec.name: spec.random(generator) for spec in contract.inputs}
     return arrays if len(arrays) > 1 else next(iter(arrays.values()))
-
-
-def _random(spec: TensorSpec, generator: np.random.Generator) -> Array:
-    if spec.dtype.kind == "f":
-        return np.asarray(generator.standard_normal(spec.shape)).astype(spec.dtype)
-    if spec.dtype.kind == "b":
-        return np.asarray(generator.integers(0, 2, spec.shape)).astype(spec.dtype)
-    bounds = np.iinfo(spec.dtype)
-    return np.asarray(
-        generator.integers(bounds.min, bounds.max, spec.shape, spec.dtype.type, endpoint=True)
-    )
 
 
 def _load(data: bytes, where: str) -> Array | dict[str, Array]:

@@ -129,7 +129,9 @@ def pack(
     contract = _with_additions(Contract.of(loaded), metadata.read(model), additions or {})
     if golden is None:
         generator = generator or np.random.default_rng()
-        inputs = [_random_inputs(contract, generator) for _ in range(DEFAULT_VECTORS)]
+        inputs = [
+            [spec.random(generator) for spec in contract.inputs] for _ in range(DEFAULT_VECTORS)
+        ]
     else:
         inputs = [contract.arrays(frame) for frame in golden]
     vectors = b"".join(_golden_vector(loaded, contract, arrays) for arrays in inputs)
@@ -277,22 +279,6 @@ def _add(
         mean=both.mean,
         std=both.std,
         labels=mine.labels or theirs.labels,
-    )
-
-
-def _random_inputs(contract: Contract, generator: np.random.Generator) -> list[Array]:
-    return [_random_array(spec, generator) for spec in contract.inputs]
-
-
-def _random_array(spec: TensorSpec, generator: np.random.Generator) -> Array:
-    """Integers over the full range of their type; floats as a network's inputs usually are."""
-    if spec.dtype.kind == "f":
-        return np.asarray(generator.standard_normal(spec.shape)).astype(spec.dtype)
-    if spec.dtype.kind == "b":
-        return np.asarray(generator.integers(0, 2, spec.shape)).astype(spec.dtype)
-    bounds = np.iinfo(spec.dtype)
-    return np.asarray(
-        generator.integers(bounds.min, bounds.max, spec.shape, spec.dtype.type, endpoint=True)
     )
 
 
