@@ -27,10 +27,16 @@ def network(name):
     return _built[name]
 
 
-def data_folder():
-    """Real models and vectors: ``$EDGESDK_TEST_DATA``, else ``shared`` beside the checkout."""
+def public_data(name):
+    """A file or folder of published models and vectors; skips the test where there is none.
+
+    ``name`` is in ``$EDGESDK_TEST_DATA``, else in ``shared`` beside the checkout.
+    """
     folder = os.environ.get("EDGESDK_TEST_DATA")
-    return Path(folder) if folder else Path(__file__).parents[2] / "shared"
+    path = (Path(folder) if folder else Path(__file__).parents[2] / "shared") / name
+    if not path.exists():
+        pytest.skip(f"needs {name} in the folder of test data (CONTRIBUTING.md)")
+    return path
 
 
 @pytest.fixture(scope="session")

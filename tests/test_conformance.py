@@ -9,7 +9,7 @@ import pytest
 from ai_edge_litert import interpreter as litert
 
 from edgesdk.interpreter import Interpreter
-from fixtures_core import ISAS, NETWORKS, data_folder, network
+from fixtures_core import ISAS, NETWORKS, network, public_data
 
 ROOT = Path(__file__).parents[1]
 RANDOM_INPUTS = NATURAL_INPUTS = 20
@@ -110,20 +110,14 @@ def test_networks_of_the_demonstration(name):
 
 @pytest.mark.parametrize("name", MLPERF_TINY)
 def test_mlperf_tiny(name):
-    path = data_folder() / "models" / "networks" / f"{name}.tflite"
-    if not path.exists():
-        pytest.skip(f"needs {path.name} in models/networks of the test data folder")
-    assert_conforms(path.read_bytes())
+    assert_conforms(public_data(f"models/networks/{name}.tflite").read_bytes())
 
 
 @pytest.mark.slow
 def test_every_real_and_generated_model_that_the_core_loads():
     """All files of the test data folder; what the core does not run yet, it must refuse by name."""
-    folder = data_folder() / "models"
-    if not folder.exists():
-        pytest.skip("needs the folder models of the test data folder")
     equal = 0
-    for path in sorted(folder.rglob("*.tflite")):
+    for path in sorted(public_data("models").rglob("*.tflite")):
         content = path.read_bytes()
         try:
             Interpreter(model_content=content).allocate_tensors()

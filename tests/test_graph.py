@@ -20,7 +20,7 @@ from edgesdk.errors import (
 )
 from edgesdk.interpreter import Interpreter
 from edgesdk.limits import ModelLimits
-from fixtures_core import data_folder, network
+from fixtures_core import network, public_data
 from networks import Network
 
 # A changed dimension makes a huge network that is sound and slow: not what is tested here.
@@ -567,10 +567,7 @@ def test_random_bytes(data):
 
 @pytest.mark.slow
 def test_real_models_cut_short():
-    folder = data_folder() / "models" / "units"
-    if not folder.exists():
-        pytest.skip("needs the folder models/units of the test data folder")
-    for path in sorted(folder.glob("*.tflite")):
+    for path in sorted(public_data("models/units").glob("*.tflite")):
         content = path.read_bytes()
         for length in range(0, len(content), max(64, len(content) // 100)):
             try_to_run(content[:length])

@@ -3,7 +3,6 @@ import json
 import struct
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,10 +30,11 @@ from edgesdk.publish import metadata
 from edgesdk.publish.metadata import Additions
 from edgesdk.publish.pack import Release, attach, grant, pack, sign
 from edgesdk.publish.root import Members, make_trust, sign_trust
+from fixtures_core import public_data
 from fixtures_protect import MODEL_ID, NOW, StandIn, stream
 from tflite_writer import Table, image_metadata, octets, relu_model, uint8, uint32, write
 
-MODELS = Path(__file__).parent.parent.parent / "shared" / "models" / "networks"
+MODELS = "models/networks"
 
 
 def refused(error, reason, call, /, *args, **kwargs):
@@ -404,9 +404,7 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_metadata_of_real_models(name):
-    path = MODELS / name
-    if not path.exists():
-        pytest.skip(f"no model at {path}")
+    path = public_data(f"{MODELS}/{name}")
     colour, mean, count, first = REAL[name]
     inputs, outputs = metadata.read(path.read_bytes())
     assert (inputs[0].colour, inputs[0].mean) == (colour, mean)
@@ -416,17 +414,13 @@ def test_metadata_of_real_models(name):
 
 
 def test_metadata_of_every_real_model():
-    if not MODELS.exists():
-        pytest.skip(f"no models at {MODELS}")
-    found = [metadata.read(path.read_bytes()) for path in sorted(MODELS.glob("*.tflite"))]
+    files = sorted(public_data(MODELS).glob("*.tflite"))
+    found = [metadata.read(path.read_bytes()) for path in files]
     assert sum(bool(inputs) for inputs, _ in found) >= 10
 
 
 def test_a_real_network(world):
-    path = MODELS.parent / "perf" / "mbv2_100_224_int8.tflite"
-    if not path.exists():
-        pytest.skip(f"no model at {path}")
-    data = path.read_bytes()
+    data = public_data("models/perf/mbv2_100_224_int8.tflite").read_bytes()
     made = packed(Interpreter, data)
     assert made.manifest.contract.outputs[0].labels[1] == "tench, Tinca tinca"
     model, vectors = opened(world, made)

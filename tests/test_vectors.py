@@ -1,29 +1,23 @@
 """Published test vectors: Wycheproof (C2SP) and CCTV, from a folder beside the checkout.
 
-They are data of others, and not part of the project: ``../shared/vectors``, or the folder that
-``$EDGESDK_VECTORS`` names. Without them the tests skip, and say so.
+They are data of others, and not part of the project: see CONTRIBUTING.md. Without them the tests
+skip, and say so.
 """
 
 import hashlib
 import json
-import os
 import zlib
-from pathlib import Path
 
 import pytest
 
 from edgesdk import bundle, encryption, primitives
 from edgesdk.errors import DecryptionError, MalformedBundleError, SignatureError
 from edgesdk.primitives import ED25519, ML_DSA_65, X25519
-
-BESIDE = Path(__file__).parent.parent.parent / "shared" / "vectors"
-FOLDER = Path(os.environ.get("EDGESDK_VECTORS") or BESIDE)
+from fixtures_core import public_data
 
 
 def load(name):
-    path = FOLDER / name
-    if not path.exists():
-        pytest.skip(f"no test vectors at {path}; set EDGESDK_VECTORS to their folder")
+    path = public_data(f"vectors/{name}")
     return json.loads(path.read_bytes())
 
 
