@@ -24,8 +24,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    made = tmp_path_factory.mktemp("faults") / "fail_allocations"
-    sources = [ROOT / "tests" / "faults" / "fail_allocations.c", *(ROOT / "csrc").rglob("*.c")]
+    made = tmp_path_factory.mktemp("native") / "fail_allocations"
+    sources = [ROOT / "tests" / "native" / "fail_allocations.c", *(ROOT / "csrc").rglob("*.c")]
     wraps = [f"-Wl,--wrap={name}" for name in WRAPPED.split()]
     compiler = shlex.split(os.environ.get("CC", "cc"))
     flags = ["-std=c11", "-O1", "-ffp-contract=off", f"-I{ROOT / 'csrc'}"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import edgesdk
 from edgesdk import errors
 
 pytestmark = pytest.mark.checkout
@@ -187,6 +188,11 @@ def test_every_file_of_the_core_has_its_line_in_the_architecture_page():
         assert name in named or name.rsplit(".", 1)[0] in named, f"{name} has no line"
     stems = {name.rsplit(".", 1)[0] for name in found}
     assert named <= found | stems
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert declared[1] == edgesdk.__version__
 
 
 def test_the_project_speaks_of_itself_alone():

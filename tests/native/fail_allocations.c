@@ -48,8 +48,8 @@ void *__real_mmap(void *at, size_t size, int protection, int flags, int file, of
 int __real_munmap(void *memory, size_t size);
 int __real_mlock(const void *memory, size_t size);
 int __real_madvise(void *memory, size_t size, int advice);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                          void *(*run)(void *), void *argument);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument);
 
 void *__wrap_malloc(size_t size) {
   return refused(false) ? NULL : given(__real_malloc(size));
@@ -102,8 +102,8 @@ int __wrap_madvise(void *memory, size_t size, int advice) {
   return __real_madvise(memory, size, advice);
 }
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                          void *(*run)(void *), void *argument) {
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument) {
   return refused(false) ? EAGAIN : __real_pthread_create(thread, attributes, run, argument);
 }
 
@@ -116,10 +116,10 @@ static void die(const char *what, const edge_error *error) {
   _Exit(1);
 }
 
-#define TRY(expression)                              \
-  do {                                               \
-    const edge_status status_ = (expression);        \
-    if (status_ != EDGE_OK) return status_;          \
+#define TRY(expression)                       \
+  do {                                        \
+    const edge_status status_ = (expression); \
+    if (status_ != EDGE_OK) return status_;   \
   } while (0)
 
 static edge_status run(edge_interpreter *interpreter, const edge_model_info *info, uint64_t *sum,
