@@ -157,12 +157,16 @@ def test_inspects_records_grants_and_trust_files(workshop):
         assert text in workshop("inspect", name).out
 
 
+def test_inspect_follows_links_for_it_believes_nothing(workshop):
+    (workshop.folder / "link.pub").symlink_to("release.pub")
+    assert workshop.json("inspect", "link.pub")["type"] == "record"
+
+
 @pytest.mark.parametrize(
     ("name", "code", "line"),
     [
         ("no.emb", 6, "ConfigurationError[missing]: no.emb: expected a file, got none"),
         ("home", 6, "InputError[argument]: home: expected a regular file, got"),
-        ("link.pub", 6, "InputError[argument]: link.pub: expected a regular file, got a symbolic"),
         ("digits.txt", 6, ("InputError[argument]: expected a bundle, model, key, record, grant or "
                           "trust file, got something else")),
         ("other.json", 6, ("InputError[argument]: expected a bundle, model, key, record, grant or "
@@ -177,7 +181,6 @@ def test_inspects_records_grants_and_trust_files(workshop):
 )  # fmt: skip
 def test_inspect_says_what_is_wrong(workshop, name, code, line):
     folder = workshop.folder
-    (folder / "link.pub").symlink_to("release.pub")
     (folder / "other.json").write_text('{"payloadType":"application/x"}')
     (folder / "broken.json").write_text('{"payloadType":}')
     (folder / "short.emb").write_bytes(b"EDGEMB\x01\n")

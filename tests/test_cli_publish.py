@@ -68,6 +68,11 @@ def test_pack_writes_beside_the_model(workshop):
     assert names == ["d.content.key", "d.emb", "d.tflite"]
 
 
+def test_pack_takes_models_by_links(workshop):
+    (workshop.folder / "latest.tflite").symlink_to("digits.tflite")
+    assert workshop.json("pack", "latest.tflite", *PACK)["bundle"] == "latest.emb"
+
+
 def test_pack_puts_everything_that_is_said_into_the_manifest(workshop):
     workshop(
         "pack", "digits.tflite", "--model-id", "door/person", "--model-version", "2.1 beta",
@@ -208,6 +213,8 @@ def test_pack_leaves_no_key_of_a_bundle_that_could_not_be_written(workshop):
          "InputError[argument]: latin.txt: expected labels in UTF-8, got others"),
         (["digits.tflite", *PACK, "--colour", "sepia"], 6,
          "InputError[argument]: --colour: expected one of rgb, bgr, gray, got 'sepia'"),
+        (["digits.tflite", *PACK, "--not-before", "2030-01-02", "--expires", "2030-01-02"], 6,
+         "InputError[argument]: expected an expiry after 1893542400, got 1893542400"),
         (["digits.tflite", *PACK, "--mean", "1"], 6,
          "InputError[argument]: expected --mean and --std together, got one of them"),
         (["digits.tflite", *PACK, "--mean", "1,x", "--std", "1"], 6,

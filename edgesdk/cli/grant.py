@@ -172,7 +172,9 @@ def _read_record(path: str) -> bytes:
 
 
 def _lines(path: str) -> list[tuple[str, bytes]]:
-    data = read(path, limit=PUBLISHER.fleet_bytes, what="records", error=as_input_error)
+    data = read(
+        path, limit=PUBLISHER.fleet_bytes, what="records", error=as_input_error, follow=True
+    )
     stripped = ((number, line.strip()) for number, line in enumerate(data.splitlines(), 1))
     return [(f"{path}, line {number}", line) for number, line in stripped if line]
 

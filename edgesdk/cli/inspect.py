@@ -53,7 +53,7 @@ def inspect(out: Output, *, file: str, trust: str | None) -> None:
     if _head(file)[: len(_KEY_MAGIC)] == _KEY_MAGIC:
         _show_key(out, file)
         return
-    data = read(file, limit=MODEL.model_bytes, what="a file", error=as_input_error)
+    data = read(file, limit=MODEL.model_bytes, what="a file", error=as_input_error, follow=True)
     out.document.update({"file": file, "bytes": len(data)})
     if data[: len(_BUNDLE_MAGIC)] == _BUNDLE_MAGIC:
         from edgesdk.cli.inspect_bundle import show_bundle

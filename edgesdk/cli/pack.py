@@ -144,7 +144,9 @@ def pack(
     target = Target.new(out, where, what="the bundle")
     key_path = content_key or _beside(where)
     check_absent(key_path, hint="each packing has a key of its own: choose another -o")
-    content = read(model, limit=MODEL.model_bytes, what="the model", error=as_input_error)
+    content = read(
+        model, limit=MODEL.model_bytes, what="the model", error=as_input_error, follow=True
+    )
     loaded = Interpreter(model_content=content)
     loaded.allocate_tensors()
     contract = Contract.of(loaded)
@@ -253,7 +255,7 @@ def _reals(text: str, option: str) -> tuple[float, ...]:
 
 
 def _labels(path: str) -> tuple[str, ...]:
-    data = read(path, limit=PUBLISHER.label_bytes, what="labels", error=as_input_error)
+    data = read(path, limit=PUBLISHER.label_bytes, what="labels", error=as_input_error, follow=True)
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:

@@ -227,7 +227,9 @@ def _frames(path: str | None, contract: Contract, *, seed: int) -> list[Frame]:
 
     if path is None:
         return [tensors.random_frame(contract, np.random.default_rng(seed))]
-    data = read(path, limit=PUBLISHER.array_bytes, what="an array", error=as_input_error)
+    data = read(
+        path, limit=PUBLISHER.array_bytes, what="an array", error=as_input_error, follow=True
+    )
     where = "standard input" if path == PIPE else path
     return tensors.read_frames(data, contract, where=where)
 

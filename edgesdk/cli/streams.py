@@ -28,15 +28,22 @@ PIPE = "-"
 _PIECE_BYTES = 1 * MIB
 
 
-def read(path: str, *, limit: int, what: str, error: Refusal = MalformedBundleError) -> bytes:
-    """A file, or all of standard input.
+def read(
+    path: str,
+    *,
+    limit: int,
+    what: str,
+    error: Refusal = MalformedBundleError,
+    follow: bool = False,
+) -> bytes:
+    """A file, or all of standard input; ``follow`` as in ``files.read_once``.
 
     Raises:
         InputError: standard input is a terminal.
         ConfigurationError: ``missing``, ``permissions``; what ``error`` makes of the rest.
     """
     if path != PIPE:
-        return files.read_once(path, limit=limit, error=error)
+        return files.read_once(path, limit=limit, error=error, follow=follow)
     stream = sys.stdin.buffer
     if stream.isatty():
         raise InputError(

@@ -325,6 +325,9 @@ def _seal(
     )
     # What no manifest can hold is refused before a key is made for it.
     draft.encode()
+    begin, end = release.not_before, release.expires
+    if begin is not None and end is not None and end <= begin:
+        raise InputError("argument", f"expected an expiry after {begin}, got {end}")
     content_key = ContentKey.generate(random=random)
     sealed = encryption.seal(plaintext, content_key, binding, random=random)
     manifest = replace(
