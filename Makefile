@@ -9,6 +9,12 @@ STAMP := $(VENV)/installed
 CORE := $(VENV)/built
 SOURCES := $(shell find csrc edgesdk -name '*.[ch]' -o -name '*.inc' -o -name '*.pyx' -o -name '*.pxd') setup.py
 
+# What tools would else leave in the home folder of whoever runs them, and in /tmp.
+export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
+export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
+export TMPDIR := $(CURDIR)/build/tmp
+$(shell mkdir -p '$(MPLCONFIGDIR)' '$(TMPDIR)')
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-quick lint bench clean sanitize coverage fuzz wheel
 
