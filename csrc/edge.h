@@ -4,6 +4,9 @@
  *   edge_interpreter_create()  one line of execution over a model
  *   edge_interpreter_allocate(), write inputs, edge_interpreter_invoke(), read outputs
  *
+ * A file holds one or more subgraphs. Subgraph 0 is the main one; a signature names the subgraph
+ * that it is for. Tensors and operators are numbered within their subgraph.
+ *
  * Functions that can fail return an edge_status and, when `error` is not NULL, say in it what was
  * expected and what came. Nothing here prints, exits, or reads the environment. A model may be
  * used from several threads at once; an interpreter by one thread at a time, which is checked. A
@@ -77,8 +80,8 @@ typedef struct edge_limits {
   uint32_t tensors;      /* in all subgraphs, default 65,536 */
   uint32_t operators;    /* in all subgraphs, default 65,536 */
   uint64_t tensor_bytes; /* of one tensor, default 2^31 - 1 */
-  uint64_t arena_bytes;  /* activations and scratch of one interpreter, and as much again for the
-                            tables of its plan, default 2^31 - 1 */
+  uint64_t arena_bytes;  /* activations, scratch and variables of one interpreter, and as much
+                            again for the tables of its plans, default 2^31 - 1 */
   uint64_t packed_bytes; /* packed weights of one model, default 2^32 */
 } edge_limits;
 
@@ -93,6 +96,12 @@ typedef struct edge_model_options {
   bool secret;
   bool require_locked; /* less than all of it locked is EDGE_LOCK_REFUSED */
 } edge_model_options;
+
+typedef struct edge_interpreter_options {
+  int32_t threads; /* is cut to what edge_cpu_describe() says; at least 1 */
+  /* Every tensor has memory of its own, so that all of them can be read after an invoke. */
+  bool preserve_all_tensors;
+} edge_interpreter_options;
 
 typedef struct edge_quantization {
   uint32_t count;         /* 0: not quantized; 1: per tensor; else one per entry of `axis` */
@@ -139,6 +148,7 @@ typedef struct edge_signature_entry {
   int32_t tensor;
 } edge_signature_entry;
 
+/* Counts of tensors and operators, inputs and outputs are of the subgraph that was asked for. */
 typedef struct edge_model_info {
   int32_t tensor_count;
   int32_t operator_count;
@@ -175,29 +185,37 @@ EDGE_API edge_status edge_model_create(const void *bytes, size_t size,
                                        edge_error *error);
 /* Gives up the caller's hold; interpreters keep theirs. NULL is allowed. */
 EDGE_API void edge_model_release(edge_model *model);
-EDGE_API edge_status edge_model_describe(const edge_model *model, edge_model_info *info,
-                                         edge_error *error);
-EDGE_API edge_status edge_model_operator(const edge_model *model, int32_t index,
+EDGE_API edge_status edge_model_describe(const edge_model *model, int32_t subgraph,
+                                         edge_model_info *info, edge_error *error);
+EDGE_API edge_status edge_model_operator(const edge_model *model, int32_t subgraph, int32_t index,
                                          edge_operator_info *info, edge_error *error);
 /* Entry i of a signature: inputs first, then outputs. `entry` may be NULL. */
 EDGE_API edge_status edge_model_signature(const edge_model *model, int32_t index, int32_t i,
                                           edge_signature_info *info, edge_signature_entry *entry,
                                           edge_error *error);
 
-/* `threads` is cut to what edge_cpu_describe() says; at least 1. */
-EDGE_API edge_status edge_interpreter_create(edge_model *model, int32_t threads,
+/* `options` may be NULL: one thread. */
+EDGE_API edge_status edge_interpreter_create(edge_model *model,
+                                             const edge_interpreter_options *options,
                                              edge_interpreter **interpreter, edge_error *error);
 EDGE_API void edge_interpreter_release(edge_interpreter *interpreter);
-/* Changes the shape of a graph input; edge_interpreter_allocate() must follow. */
-EDGE_API edge_status edge_interpreter_resize(edge_interpreter *interpreter, int32_t tensor,
-                                             const int32_t *shape, int32_t rank, edge_error *error);
-/* Infers all shapes and plans the arena. Nothing allocates after this. */
-EDGE_API edge_status edge_interpreter_allocate(edge_interpreter *interpreter, edge_error *error);
-EDGE_API edge_status edge_interpreter_invoke(edge_interpreter *interpreter, edge_error *error);
+/* Changes the shape of a subgraph's input; edge_interpreter_allocate() must follow. */
+EDGE_API edge_status edge_interpreter_resize(edge_interpreter *interpreter, int32_t subgraph,
+                                             int32_t tensor, const int32_t *shape, int32_t rank,
+                                             edge_error *error);
+/* Infers the subgraph's shapes and plans its memory. Nothing allocates after this, unless shapes
+ * depend on values. */
+EDGE_API edge_status edge_interpreter_allocate(edge_interpreter *interpreter, int32_t subgraph,
+                                               edge_error *error);
+EDGE_API edge_status edge_interpreter_invoke(edge_interpreter *interpreter, int32_t subgraph,
+                                             edge_error *error);
+/* Sets variable tensors to zero and resource variables to what they are before the first invoke. */
+EDGE_API edge_status edge_interpreter_reset(edge_interpreter *interpreter, edge_error *error);
 /* What is known of a tensor now. `data` points into the arena, or at the file's constant. Inputs
  * are kept and outputs stand until the next invoke; other tensors share memory. */
-EDGE_API edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t index,
-                                             edge_tensor_info *info, edge_error *error);
+EDGE_API edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t subgraph,
+                                             int32_t index, edge_tensor_info *info,
+                                             edge_error *error);
 
 /* This machine and build. Kernel i of all tables; false past the last one. */
 EDGE_API void edge_cpu_describe(edge_cpu_info *info);

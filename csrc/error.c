@@ -1,5 +1,6 @@
 /* Error messages without stdio: a formatter that knows %s, %lld and %llu. */
 #include <stdarg.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -77,7 +78,7 @@ void edge_node_report(edge_compiler *compiler, const edge_node *node, edge_statu
                       const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  report_at(compiler->error, status, node, node - compiler->model->nodes, format, arguments);
+  report_at(compiler->error, status, node, node - compiler->graph->nodes, format, arguments);
   va_end(arguments);
 }
 
@@ -85,9 +86,16 @@ void edge_step_report(edge_planner *planner, const edge_step *step, edge_status 
                       const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  report_at(planner->error, status, step->node, step->node - planner->interpreter->model->nodes,
-            format, arguments);
+  report_at(planner->error, status, step->node, step->node - planner->frame->graph->nodes, format,
+            arguments);
   va_end(arguments);
+}
+
+void edge_report_subgraph(edge_error *error, int64_t subgraph) {
+  edge_error said = *error;
+  if (subgraph == 0 || error->status == EDGE_OK || strncmp(said.message, "subgraph ", 9) == 0)
+    return;
+  edge_report(error, said.status, "subgraph %lld, %s", (long long)subgraph, said.message);
 }
 
 const char *edge_type_name(edge_type type) {

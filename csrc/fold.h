@@ -21,7 +21,7 @@ void edge_fold_unary(edge_compiler *compiler, edge_node *node);
 bool edge_fold_binary(edge_compiler *compiler, edge_node *node, bool activation);
 
 /* What the graph's shape says of each tensor, for the time of compiling. */
-edge_status edge_uses_read(edge_model *model, edge_region *region, edge_uses *uses,
+edge_status edge_uses_read(const edge_graph *graph, edge_region *region, edge_uses *uses,
                            edge_error *error);
 
 #endif

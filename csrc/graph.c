@@ -1,8 +1,8 @@
 /* .tflite bytes -> graph. Believes nothing: after it, indices are in range, constants have
  * their bytes, and every operator's inputs are written before it runs.
  *
- * Order: identifier and root; operator codes; tensors; operators; graph inputs and outputs; who
- * writes what; signatures. Only subgraph 0 is read; the others are counted.
+ * Order: identifier and root; then of each subgraph: tensors; operators; graph inputs and outputs;
+ * who writes what; then signatures.
  *
  * Not checked here: types, shapes and quantization against the operators that use them. That is
  * for each operator's compile() and shape().
@@ -80,10 +80,10 @@ static edge_status read_indices(edge_reader *r, const edge_table *table, uint32_
   if (copy == NULL) return edge_no_memory(r->error);
   for (uint32_t i = 0; i < list.count; i++) {
     copy[i] = edge_vector_i32(&list, i);
-    if (copy[i] < least || copy[i] >= r->model->tensor_count) {
+    if (copy[i] < least || copy[i] >= r->graph->tensor_count) {
       return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                        "%s %lld: expected tensor indices in %lld ... %lld, got %lld", what, index,
-                       (long long)least, (long long)r->model->tensor_count - 1, (long long)copy[i]);
+                       (long long)least, (long long)r->graph->tensor_count - 1, (long long)copy[i]);
     }
   }
   *indices = copy;
@@ -118,7 +118,9 @@ static edge_status read_code(edge_reader *r, uint32_t code_index, long long inde
                      "operator %lld: expected an operator code of at least 0, got %lld", index,
                      (long long)code);
   }
-  node->op = edge_operator_find(code);
+  node->op = code == OPERATOR_CUSTOM && custom.count > 0
+                 ? edge_operator_custom((const char *)edge_vector_data(&custom), custom.count)
+                 : edge_operator_find(code);
   if (node->op != NULL) return EDGE_OK;
   char text[64] = "custom operator ";
   const char *name = edge_operator_name(code);
@@ -141,14 +143,17 @@ static edge_status read_code(edge_reader *r, uint32_t code_index, long long inde
 
 static edge_status read_operator(edge_reader *r, const edge_table *table, edge_node *node,
                                  long long index) {
+  edge_vector custom;
   uint32_t code;
   uint8_t options;
   if (!edge_table_u32(table, OPERATOR_OPCODE_INDEX, 0, &code) ||
+      !edge_table_vector(table, OPERATOR_CUSTOM_OPTIONS, 1, &custom) ||
       !edge_table_u8(table, OPERATOR_OPTIONS_TYPE, 0, &options) ||
       !edge_table_table(table, OPERATOR_OPTIONS, &node->options)) {
     return edge_reader_malformed(r, "operator", index, "a table");
   }
   EDGE_TRY(read_code(r, code, index, node));
+  node->custom = (edge_bytes){edge_vector_data(&custom), custom.count};
   EDGE_TRY(read_indices(r, table, OPERATOR_INPUTS, "operator", index, -1, &node->inputs,
                         &node->input_count));
   EDGE_TRY(read_indices(r, table, OPERATOR_OUTPUTS, "operator", index, 0, &node->outputs,
@@ -163,24 +168,27 @@ static edge_status read_operator(edge_reader *r, const edge_table *table, edge_n
 }
 
 static edge_status read_operators(edge_reader *r, const edge_table *subgraph) {
+  edge_graph *graph = r->graph;
+  const long long index = graph - r->model->graphs;
   edge_vector list;
   if (!edge_table_vector(subgraph, SUBGRAPH_OPERATORS, 4, &list)) {
-    return edge_reader_malformed(r, "subgraph", 0, "operators");
+    return edge_reader_malformed(r, "subgraph", index, "operators");
   }
-  if (list.count > r->model->limits.operators) {
+  r->operators += list.count;
+  if (r->operators > r->model->limits.operators) {
     return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
-                     "subgraph 0: expected at most %lld operators, got %lld",
-                     (long long)r->model->limits.operators, (long long)list.count);
+                     "subgraph %lld: expected at most %lld operators in all, got %lld", index,
+                     (long long)r->model->limits.operators, (long long)r->operators);
   }
-  r->model->nodes = edge_reader_array(r, list.count, sizeof *r->model->nodes);
-  if (r->model->nodes == NULL) return edge_no_memory(r->error);
-  r->model->node_count = (int32_t)list.count;
+  graph->nodes = edge_reader_array(r, list.count, sizeof *graph->nodes);
+  if (graph->nodes == NULL) return edge_no_memory(r->error);
+  graph->node_count = (int32_t)list.count;
   for (uint32_t i = 0; i < list.count; i++) {
     edge_table table;
     if (!edge_vector_table(&list, i, &table)) {
       return edge_reader_malformed(r, "operator", i, "a table");
     }
-    EDGE_TRY(read_operator(r, &table, &r->model->nodes[i], i));
+    EDGE_TRY(read_operator(r, &table, &graph->nodes[i], i));
   }
   return EDGE_OK;
 }
@@ -196,13 +204,13 @@ static bool is_empty(const edge_tensor *tensor) {
 }
 
 static edge_status check_operator_order(edge_reader *r, const edge_node *node, uint8_t *provider) {
-  const long long index = node - r->model->nodes;
+  const long long index = node - r->graph->nodes;
   for (int32_t i = 0; i < node->input_count; i++) {
     const int32_t t = node->inputs[i];
     if (t < 0 || provider[t] != NOTHING) continue;
     /* Empty, and so it stays: an operator behind this one may not give it elements. */
     provider[t] = THE_FILE;
-    if (!is_empty(&r->model->tensors[t])) {
+    if (!is_empty(&r->graph->tensors[t])) {
       return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                        "operator %lld (%s): expected inputs that are written before it runs, got "
                        "tensor %lld, which is not",
@@ -225,28 +233,28 @@ static edge_status check_operator_order(edge_reader *r, const edge_node *node, u
 }
 
 static edge_status walk_order(edge_reader *r, uint8_t *provider) {
-  const edge_model *model = r->model;
-  for (int32_t i = 0; i < model->tensor_count; i++) {
-    const edge_tensor *tensor = &model->tensors[i];
+  const edge_graph *graph = r->graph;
+  for (int32_t i = 0; i < graph->tensor_count; i++) {
+    const edge_tensor *tensor = &graph->tensors[i];
     if (tensor->data != NULL || tensor->variable) provider[i] = THE_FILE;
   }
-  for (int32_t i = 0; i < model->input_count; i++) provider[model->inputs[i]] = A_WRITER;
-  for (int32_t i = 0; i < model->node_count; i++) {
-    EDGE_TRY(check_operator_order(r, &model->nodes[i], provider));
+  for (int32_t i = 0; i < graph->input_count; i++) provider[graph->inputs[i]] = A_WRITER;
+  for (int32_t i = 0; i < graph->node_count; i++) {
+    EDGE_TRY(check_operator_order(r, &graph->nodes[i], provider));
   }
-  for (int32_t i = 0; i < model->output_count; i++) {
-    if (provider[model->outputs[i]] == NOTHING) {
+  for (int32_t i = 0; i < graph->output_count; i++) {
+    if (provider[graph->outputs[i]] == NOTHING) {
       return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                        "graph output %lld: expected a tensor that some operator writes, got "
                        "tensor %lld, which none does",
-                       (long long)i, (long long)model->outputs[i]);
+                       (long long)i, (long long)graph->outputs[i]);
     }
   }
   return EDGE_OK;
 }
 
 static edge_status check_order(edge_reader *r) {
-  uint8_t *provider = calloc((size_t)r->model->tensor_count, sizeof *provider);
+  uint8_t *provider = calloc((size_t)r->graph->tensor_count + 1, sizeof *provider);
   if (provider == NULL) {
     return edge_fail(r->error, EDGE_OUT_OF_MEMORY, "expected memory for the graph, got none");
   }
@@ -256,21 +264,21 @@ static edge_status check_order(edge_reader *r) {
 }
 
 static edge_status read_graph_lists(edge_reader *r, const edge_table *subgraph) {
-  edge_model *model = r->model;
-  EDGE_TRY(read_indices(r, subgraph, SUBGRAPH_INPUTS, "inputs of subgraph", 0, 0, &model->inputs,
-                        &model->input_count));
-  EDGE_TRY(read_indices(r, subgraph, SUBGRAPH_OUTPUTS, "outputs of subgraph", 0, 0, &model->outputs,
-                        &model->output_count));
-  model->roles = edge_reader_array(r, (uint64_t)model->tensor_count, sizeof *model->roles);
-  if (model->roles == NULL) return edge_no_memory(r->error);
-  for (int32_t i = 0; i < model->input_count; i++) model->roles[model->inputs[i]] = 1;
-  for (int32_t i = 0; i < model->output_count; i++) model->roles[model->outputs[i]] = 1;
-  for (int32_t i = 0; i < model->input_count; i++) {
-    if (model->tensors[model->inputs[i]].data != NULL) {
+  edge_graph *graph = r->graph;
+  EDGE_TRY(read_indices(r, subgraph, SUBGRAPH_INPUTS, "inputs of subgraph",
+                        graph - r->model->graphs, 0, &graph->inputs, &graph->input_count));
+  EDGE_TRY(read_indices(r, subgraph, SUBGRAPH_OUTPUTS, "outputs of subgraph",
+                        graph - r->model->graphs, 0, &graph->outputs, &graph->output_count));
+  graph->roles = edge_reader_array(r, (uint64_t)graph->tensor_count, sizeof *graph->roles);
+  if (graph->roles == NULL) return edge_no_memory(r->error);
+  for (int32_t i = 0; i < graph->input_count; i++) graph->roles[graph->inputs[i]] = 1;
+  for (int32_t i = 0; i < graph->output_count; i++) graph->roles[graph->outputs[i]] = 1;
+  for (int32_t i = 0; i < graph->input_count; i++) {
+    if (graph->tensors[graph->inputs[i]].data != NULL) {
       return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                        "graph input %lld: expected a tensor that the caller writes, got tensor "
                        "%lld, which is a constant",
-                       (long long)i, (long long)model->inputs[i]);
+                       (long long)i, (long long)graph->inputs[i]);
     }
   }
   return EDGE_OK;
@@ -278,8 +286,7 @@ static edge_status read_graph_lists(edge_reader *r, const edge_table *subgraph) 
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
-static edge_status read_root(edge_reader *r, edge_table *root, edge_table *subgraph) {
-  edge_vector subgraphs;
+static edge_status read_root(edge_reader *r, edge_table *root, edge_vector *subgraphs) {
   int32_t version;
   if (r->file.size < 8 || memcmp(r->file.data + 4, "TFL3", 4) != 0) {
     return edge_fail(r->error, EDGE_MALFORMED_MODEL,
@@ -290,32 +297,44 @@ static edge_status read_root(edge_reader *r, edge_table *root, edge_table *subgr
       !edge_table_i32(root, MODEL_VERSION, 0, &version) ||
       !edge_table_vector(root, MODEL_OPERATOR_CODES, 4, &r->codes) ||
       !edge_table_vector(root, MODEL_BUFFERS, 4, &r->buffers) ||
-      !edge_table_vector(root, MODEL_SUBGRAPHS, 4, &subgraphs)) {
+      !edge_table_vector(root, MODEL_SUBGRAPHS, 4, subgraphs)) {
     return edge_reader_malformed(r, "model", 0, "a root table");
   }
   if (version != 3) {
     return edge_fail(r->error, EDGE_MALFORMED_MODEL, "expected schema version 3, got %lld",
                      (long long)version);
   }
-  if (subgraphs.count == 0 || subgraphs.count > EDGE_SIGNATURES_MAX) {
-    return edge_fail(r->error, EDGE_MALFORMED_MODEL, "expected 1 ... %lld subgraphs, got %lld",
-                     (long long)EDGE_SIGNATURES_MAX, (long long)subgraphs.count);
+  if (subgraphs->count > 0 && subgraphs->count <= EDGE_SUBGRAPHS_MAX) return EDGE_OK;
+  return edge_fail(r->error, EDGE_MALFORMED_MODEL, "expected 1 ... %lld subgraphs, got %lld",
+                   (long long)EDGE_SUBGRAPHS_MAX, (long long)subgraphs->count);
+}
+
+static edge_status read_subgraph(edge_reader *r, const edge_vector *subgraphs, uint32_t index) {
+  edge_table table;
+  r->graph = &r->model->graphs[index];
+  if (!edge_vector_table(subgraphs, index, &table)) {
+    return edge_reader_malformed(r, "subgraph", index, "a table");
   }
-  r->model->subgraph_count = (int32_t)subgraphs.count;
-  if (!edge_vector_table(&subgraphs, 0, subgraph)) {
-    return edge_reader_malformed(r, "subgraph", 0, "a table");
-  }
-  return EDGE_OK;
+  EDGE_TRY(edge_read_tensors(r, &table));
+  EDGE_TRY(read_operators(r, &table));
+  EDGE_TRY(read_graph_lists(r, &table));
+  return check_order(r);
 }
 
 edge_status edge_graph_read(edge_model *model, edge_bytes file, edge_error *error) {
   edge_reader r = {.model = model, .file = file, .error = error};
   edge_table root = {0};
-  edge_table subgraph = {0};
-  EDGE_TRY(read_root(&r, &root, &subgraph));
-  EDGE_TRY(edge_read_tensors(&r, &subgraph));
-  EDGE_TRY(read_operators(&r, &subgraph));
-  EDGE_TRY(read_graph_lists(&r, &subgraph));
-  EDGE_TRY(check_order(&r));
+  edge_vector subgraphs = {0};
+  EDGE_TRY(read_root(&r, &root, &subgraphs));
+  model->graphs = edge_reader_array(&r, subgraphs.count, sizeof *model->graphs);
+  if (model->graphs == NULL) return edge_no_memory(error);
+  model->graph_count = (int32_t)subgraphs.count;
+  for (uint32_t i = 0; i < subgraphs.count; i++) {
+    const edge_status status = read_subgraph(&r, &subgraphs, i);
+    if (status != EDGE_OK) {
+      edge_report_subgraph(error, i);
+      return status;
+    }
+  }
   return edge_read_signatures(&r, &root);
 }

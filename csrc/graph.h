@@ -7,6 +7,7 @@
 
 typedef struct edge_reader {
   edge_model *model;
+  edge_graph *graph; /* that is being read */
   edge_bytes file;
   edge_error *error;
   edge_vector codes;
@@ -16,9 +17,12 @@ typedef struct edge_reader {
   uint64_t name_bytes;
   uint64_t scales;
   uint64_t entries;
+  /* Of all subgraphs. */
+  uint64_t tensors;
+  uint64_t operators;
 } edge_reader;
 
-enum { EDGE_SIGNATURES_MAX = 1024 };
+enum { EDGE_SIGNATURES_MAX = 1024, EDGE_SUBGRAPHS_MAX = 1024 };
 
 /* Says that something lies outside of the file. */
 edge_status edge_reader_malformed(edge_reader *r, const char *what, long long index,
@@ -32,7 +36,7 @@ edge_status edge_reader_count(edge_reader *r, const char *what, long long index,
 void *edge_reader_array(edge_reader *r, uint64_t count, uint64_t size);
 
 edge_status edge_read_tensors(edge_reader *r, const edge_table *subgraph);
-/* Names for the tensors of a subgraph; needs the tensors. */
+/* Names for the tensors of subgraphs; needs the tensors of all. */
 edge_status edge_read_signatures(edge_reader *r, const edge_table *root);
 
 #endif

@@ -1,18 +1,21 @@
 /* What the files of the core share: the graph, the plan, and the rules of who owns what.
  *
- *   edge_model        made once from bytes, immutable afterwards, counted references
- *     edge_tensor[]     what the file says of each tensor
- *     edge_node[]       one operator: indices, options read, parameters and packed weights
- *     edge_region       all of the model's memory; goes as one
- *   edge_interpreter  one line of execution
- *     edge_view[]       what a tensor is now: shape, place in the arena
- *     edge_step[]       one node, planned for these shapes
- *     arena             activations and scratch, one allocation
+ *   edge_model          made once from bytes, immutable afterwards, counted references
+ *     edge_graph[]        one subgraph
+ *       edge_tensor[]       what the file says of each tensor
+ *       edge_node[]         one operator: indices, options read, parameters and packed weights
+ *     edge_region         all of the model's memory; goes as one
+ *   edge_interpreter    one line of execution
+ *     edge_variable[]     resource variables, which all subgraphs share
+ *     edge_frame[]        one subgraph's execution
+ *       edge_view[]         what a tensor is now: shape, place in memory
+ *       edge_step[]         one node, planned for these shapes
+ *       edge_segment[]      memory of the steps from one place of the graph on; mostly there is one
  *
  * Who checks what: graph.c, with tensors.c and signatures.c, believes nothing in the file and
  * leaves only indices that are in range and constants whose bytes are there. An operator's
  * compile() checks types, options and quantization; its shape() checks shapes. run() checks nothing
- * and cannot fail.
+ * and cannot fail; an operator that depends on values in a way that can fail has perform() instead.
  */
 #ifndef EDGE_INTERNAL_H
 #define EDGE_INTERNAL_H
@@ -37,6 +40,9 @@ enum { EDGE_ALIGN = 64, EDGE_SLACK = 64 };
 /* Writes the message. Knows %s, %lld and %llu only. */
 void edge_report(edge_error *error, edge_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Puts the subgraph, unless it is the main one, before a message that is there. */
+void edge_report_subgraph(edge_error *error, int64_t subgraph);
 
 /* Writes the message and is `status`: a macro, so that compilers see that it is not EDGE_OK. */
 #define edge_fail(error, status, ...) (edge_report(error, status, __VA_ARGS__), (status))
@@ -107,6 +113,7 @@ typedef struct edge_tensor {
   const uint8_t *data; /* the file's constant, not aligned; NULL: not a constant */
   uint64_t data_size;
   void *constant; /* a copy that operators may read when they run, made by edge_keep() */
+  bool folded;    /* `data` is not the file's, but what the compiler has computed */
 } edge_tensor;
 
 /* The chain of nodes that XNNPACK folds into a table, up to a node (fold.h). */
@@ -123,10 +130,12 @@ typedef struct edge_node {
   int32_t input_count;
   int32_t output_count;
   edge_table options; /* stands while the model is compiled */
+  edge_bytes custom;  /* a custom operator's options; likewise */
   void *params;       /* the operator's own, in the model's region */
   uint64_t macs;      /* of one invoke at the shapes in the file */
   const char *kernel; /* for people */
   edge_chain chain;
+  bool folded; /* its output is a constant by now (edge_fold_constant) and it never runs */
 } edge_node;
 
 typedef struct edge_signature {
@@ -138,6 +147,19 @@ typedef struct edge_signature {
   edge_signature_entry *entries; /* inputs, then outputs */
 } edge_signature;
 
+/* A subgraph. */
+typedef struct edge_graph {
+  edge_tensor *tensors;
+  edge_node *nodes;
+  const int32_t *inputs;
+  const int32_t *outputs;
+  int32_t tensor_count;
+  int32_t node_count;
+  int32_t input_count;
+  int32_t output_count;
+  uint8_t *roles; /* [tensor_count], not 0: a graph input or output */
+} edge_graph;
+
 struct edge_model {
   atomic_int references;
   pid_t owner;
@@ -145,22 +167,16 @@ struct edge_model {
   edge_limits limits;
   const edge_kernels *kernels;
   bool transient;
-  int32_t subgraph_count;
-  edge_tensor *tensors;
-  edge_node *nodes;
+  edge_graph *graphs;
+  int32_t graph_count;
   edge_signature *signatures;
-  const int32_t *inputs;
-  const int32_t *outputs;
-  int32_t tensor_count;
-  int32_t node_count;
   int32_t signature_count;
-  int32_t input_count;
-  int32_t output_count;
-  uint8_t *roles; /* [tensor_count], not 0: a graph input or output */
+  const char **variables; /* [variable_count], the keys of resource variables */
+  int32_t variable_count;
   uint64_t packed_bytes;
 };
 
-/* graph.c: bytes -> tensors, nodes, signatures of subgraph 0. */
+/* graph.c: bytes -> subgraphs and signatures. */
 edge_status edge_graph_read(edge_model *model, edge_bytes file, edge_error *error);
 
 /* ---- an operator ------------------------------------------------------------------------- */
@@ -173,16 +189,18 @@ typedef struct edge_uses {
 
 typedef struct edge_compiler {
   edge_model *model;
+  edge_graph *graph; /* that is being compiled */
   edge_error *error;
   edge_uses uses;
+  edge_region temporary; /* goes when the model has been compiled */
 } edge_compiler;
 
 typedef struct edge_step {
   const edge_node *node;
-  void *state;           /* the operator's own for these shapes, in the plan's region */
+  void *state;           /* the operator's own for these shapes, in the plan's memory */
   uint64_t scratch_size; /* per worker, asked for by shape() */
-  uint64_t scratch;      /* arena offset */
-  bool runs;             /* the output has elements */
+  uint8_t *scratch;
+  bool runs; /* it has not been computed while planning, and the output has elements */
 } edge_step;
 
 typedef struct edge_view {
@@ -191,27 +209,70 @@ typedef struct edge_view {
   int32_t shape[EDGE_MAX_RANK];
   uint64_t bytes;
   int32_t alias; /* shares the memory of this tensor, -1: has its own */
+  bool known;    /* its bytes are there already while planning */
+  bool placed;   /* a segment has given it memory */
 } edge_view;
+
+/* Memory for the steps from `first` on, up to the next segment. A plan has one segment, unless
+ * shapes depend on values: then the next one begins where a shape was not known. */
+typedef struct edge_segment {
+  int32_t first;
+  bool planned;
+  edge_region head; /* what shape() of the first step made */
+  edge_region plan; /* what shape() of the others made */
+  edge_region arena_region;
+  uint8_t *arena;
+} edge_segment;
+
+typedef struct edge_frame {
+  edge_interpreter *interpreter;
+  const edge_model *model;
+  const edge_graph *graph;
+  edge_pool *pool;
+  int32_t threads;
+  bool allocated;
+  edge_view *views; /* [tensor_count] */
+  edge_step *steps; /* [node_count] */
+  edge_segment *segments;
+  int32_t segment_count;
+  int32_t segment_room;
+} edge_frame;
+
+/* A resource variable: unassigned while `data` is NULL and `assigned` false. */
+typedef struct edge_variable {
+  edge_region region;
+  uint8_t *data;
+  edge_type type;
+  int32_t rank;
+  int32_t shape[EDGE_MAX_RANK];
+  uint64_t bytes;
+  bool assigned;
+} edge_variable;
 
 struct edge_interpreter {
   edge_model *model;
   edge_pool *pool;
   int32_t threads;
+  bool preserve; /* every tensor keeps its memory from its step to the end */
   pid_t owner;
   atomic_bool busy;
-  bool allocated;
-  edge_view *views;   /* [tensor_count], in `region` */
-  edge_step *steps;   /* [node_count], in `region` */
   edge_region region; /* lives with the interpreter */
-  edge_region plan;   /* what shape() made; goes with the next allocation */
-  edge_region arena_region;
-  uint8_t *arena;
+  edge_frame *frames; /* [graph_count] */
+  edge_variable *variables;
+  uint8_t *initialized; /* [graph_count], CALL_ONCE has run it */
 };
 
 typedef struct edge_planner {
-  edge_interpreter *interpreter;
+  edge_frame *frame;
   edge_error *error;
+  edge_region *memory;   /* for edge_step_state() */
+  const edge_step *turn; /* the step whose turn to run has come, or NULL */
 } edge_planner;
+
+/* What shape() returns where the shape follows from values that are not known while planning:
+ * edge_values_in() gave NULL. It is asked again when the step's turn to run has come, with all
+ * inputs at hand. perform() returns it where the planned shape turns out to be another. */
+#define EDGE_DEFERRED ((edge_status)100)
 
 typedef struct edge_operator {
   int32_t code;
@@ -219,14 +280,23 @@ typedef struct edge_operator {
   int32_t version_max;
   uint8_t options_type; /* of the schema's union, 0: none */
   int32_t inputs_min, inputs_max;
+  int32_t outputs_min, outputs_max; /* both 0: one output */
+  /* Its output follows from its inputs' shapes alone: SHAPE, RANK. */
+  bool of_shapes;
+  /* It reads or changes what is not among its inputs and outputs: never computed while planning. */
+  bool stateful;
   /* Once per model: checks, parameters, packed weights. */
   edge_status (*compile)(edge_compiler *, edge_node *);
-  /* Each time shapes change: output shapes, scratch, state. */
+  /* Each time shapes change: output shapes, scratch, state. May return EDGE_DEFERRED. */
   edge_status (*shape)(edge_planner *, edge_step *);
-  void (*run)(const edge_interpreter *, const edge_step *);
+  /* One of the two. */
+  void (*run)(const edge_frame *, const edge_step *);
+  edge_status (*perform)(edge_planner *, edge_step *);
 } edge_operator;
 
 const edge_operator *edge_operator_find(int32_t code);
+/* A custom operator by the name in the file, or NULL. */
+const edge_operator *edge_operator_custom(const char *name, size_t size);
 /* The schema's name of a code, or NULL. */
 const char *edge_operator_name(int32_t code);
 
@@ -243,26 +313,30 @@ void edge_node_report(edge_compiler *compiler, const edge_node *node, edge_statu
 /* An input that must be there, which has been checked before compile(). */
 static inline edge_tensor *edge_node_input(const edge_compiler *compiler, const edge_node *node,
                                            int32_t i) {
-  return &compiler->model->tensors[node->inputs[i]];
+  return &compiler->graph->tensors[node->inputs[i]];
 }
 
 /* NULL: absent. */
 static inline edge_tensor *edge_node_optional(const edge_compiler *compiler, const edge_node *node,
                                               int32_t i) {
   if (i >= node->input_count || node->inputs[i] < 0) return NULL;
-  return &compiler->model->tensors[node->inputs[i]];
+  return &compiler->graph->tensors[node->inputs[i]];
 }
 
 static inline edge_tensor *edge_node_output(const edge_compiler *compiler, const edge_node *node,
                                             int32_t i) {
-  return &compiler->model->tensors[node->outputs[i]];
+  return &compiler->graph->tensors[node->outputs[i]];
 }
 
 /* Zeroed parameters of the node. */
 void *edge_node_params(edge_compiler *compiler, edge_node *node, size_t size);
 /* Memory of the model for packed weights; counted. */
 void *edge_pack_alloc(edge_compiler *compiler, uint64_t count, uint64_t size);
-/* Makes a constant readable when operators run. For the first input of every node, prepare does. */
+/* Makes output 0 a constant of the shape in the file: memory for its elements, which compile()
+ * fills. It stands until the model has been compiled, longer where edge_keep() asks for it. */
+void *edge_fold_constant(edge_compiler *compiler, edge_node *node);
+/* Makes a constant readable when operators run. For the first input of every node and for short
+ * lists of whole numbers prepare does it. */
 edge_status edge_keep(edge_compiler *compiler, edge_tensor *tensor);
 /* Refuses a node whose tensor has another type. */
 edge_status edge_expect_type(edge_compiler *compiler, const edge_node *node,
@@ -305,13 +379,21 @@ edge_status edge_expect_scales(edge_compiler *compiler, const edge_node *node,
 
 static inline const edge_view *edge_view_in(const edge_planner *planner, const edge_step *step,
                                             int32_t i) {
-  return &planner->interpreter->views[step->node->inputs[i]];
+  return &planner->frame->views[step->node->inputs[i]];
 }
+
+/* The elements of input i where they are known: a constant, something computed while planning,
+ * or, when the step's turn has come, anything. NULL: not known, and shape() returns EDGE_DEFERRED.
+ * An input without elements gives some address. Aligned as its type. */
+const void *edge_values_in(const edge_planner *planner, const edge_step *step, int32_t i);
+/* Entry k of an int32 or int64 input that edge_values_in() has given; int64 is clamped to int32. */
+int32_t edge_value_at(const edge_planner *planner, const edge_step *step, int32_t i,
+                      const void *values, int64_t k);
 
 static inline const edge_tensor *edge_tensor_in(const edge_planner *planner, const edge_step *step,
                                                 int32_t i) {
   if (i >= step->node->input_count || step->node->inputs[i] < 0) return NULL;
-  return &planner->interpreter->model->tensors[step->node->inputs[i]];
+  return &planner->frame->graph->tensors[step->node->inputs[i]];
 }
 
 void edge_step_report(edge_planner *planner, const edge_step *step, edge_status status,
@@ -332,26 +414,40 @@ void edge_share(edge_planner *planner, const edge_step *step);
 /* Whether this process may use it: a forked child may not, its copy has no threads and its secrets
  * are gone. */
 edge_status edge_check_owner(pid_t owner, edge_error *error);
+/* Subgraph `subgraph`, or an error that there is none. */
+edge_status edge_interpreter_frame(edge_interpreter *interpreter, int32_t subgraph,
+                                   edge_frame **frame, edge_error *error);
 /* Takes the interpreter for this thread, if this process may use it and no other thread does. */
 edge_status edge_interpreter_enter(edge_interpreter *interpreter, edge_error *error);
 void edge_interpreter_leave(edge_interpreter *interpreter);
 
-edge_status edge_plan_make(edge_interpreter *interpreter, edge_error *error);
+/* plan.c: plans all steps as far as shapes are known. */
+edge_status edge_plan_make(edge_frame *frame, edge_error *error);
+/* Asks for the shape of step `first`, all before it having been run, and plans what follows once
+ * more where the shape is not that of the last time. */
+edge_status edge_plan_from(edge_frame *frame, int32_t first, edge_error *error);
+void edge_plan_drop(edge_frame *frame);
+/* invoke.c: runs all steps of a planned frame. */
+edge_status edge_frame_run(edge_frame *frame, edge_error *error);
+/* interpreter.c */
+void edge_frame_reset_variables(edge_frame *frame);
+edge_status edge_frame_resize(edge_frame *frame, int32_t tensor, const int32_t *shape, int32_t rank,
+                              edge_error *error);
 
 /* ---- for run() --------------------------------------------------------------------------- */
 
-static inline void *edge_in(const edge_interpreter *interpreter, const edge_step *step, int32_t i) {
-  return interpreter->views[step->node->inputs[i]].data;
+static inline void *edge_in(const edge_frame *frame, const edge_step *step, int32_t i) {
+  return frame->views[step->node->inputs[i]].data;
 }
 
-static inline void *edge_out(const edge_interpreter *interpreter, const edge_step *step,
-                             int32_t i) {
-  return interpreter->views[step->node->outputs[i]].data;
+static inline void *edge_out(const edge_frame *frame, const edge_step *step, int32_t i) {
+  return frame->views[step->node->outputs[i]].data;
 }
 
-static inline uint8_t *edge_scratch(const edge_interpreter *interpreter, const edge_step *step,
+static inline uint8_t *edge_scratch(const edge_frame *frame, const edge_step *step,
                                     uint32_t worker) {
-  return interpreter->arena + step->scratch + step->scratch_size * worker;
+  (void)frame;
+  return step->scratch + step->scratch_size * worker;
 }
 
 /* ---- small arithmetic -------------------------------------------------------------------- */
@@ -370,6 +466,7 @@ static inline uint64_t edge_type_size(edge_type type) {
     case EDGE_INT32:
     case EDGE_UINT32:
     case EDGE_FLOAT32:
+    case EDGE_RESOURCE: /* the index of a variable */
       return 4;
     case EDGE_INT64:
     case EDGE_UINT64:
@@ -386,7 +483,7 @@ static inline uint64_t edge_type_size(edge_type type) {
 const char *edge_type_name(edge_type type);
 
 /* Whether callers may read or write the tensor: a graph input or output. */
-bool edge_is_graph_tensor(const edge_model *model, int32_t tensor);
+bool edge_is_graph_tensor(const edge_graph *graph, int32_t tensor);
 
 /* The bytes of a shape, at most `most`; types without a fixed size count as bytes. False: more. A
  * dimension of 0 counts as 1 against `most`, so that no product of some dimensions overflows. */

@@ -4,58 +4,86 @@
 
 #include "internal.h"
 
-bool edge_is_graph_tensor(const edge_model *model, int32_t tensor) {
-  return model->roles[tensor] != 0;
+bool edge_is_graph_tensor(const edge_graph *graph, int32_t tensor) {
+  return graph->roles[tensor] != 0;
 }
 
-static void views_from_file(edge_interpreter *interpreter) {
-  const edge_model *model = interpreter->model;
-  for (int32_t i = 0; i < model->tensor_count; i++) {
-    const edge_tensor *tensor = &model->tensors[i];
-    edge_view *view = &interpreter->views[i];
+/* ---- creation ---------------------------------------------------------------------------- */
+
+static void views_from_file(edge_frame *frame) {
+  const edge_graph *graph = frame->graph;
+  for (int32_t i = 0; i < graph->tensor_count; i++) {
+    const edge_tensor *tensor = &graph->tensors[i];
+    edge_view *view = &frame->views[i];
     view->alias = -1;
     view->rank = tensor->rank;
     memcpy(view->shape, tensor->shape, sizeof view->shape);
     view->bytes =
         edge_type_size(tensor->type) * (uint64_t)edge_count(tensor->shape, 0, tensor->rank);
+    /* Constants are never written: operators take their inputs as const. */
+    view->data = tensor->constant;
+    view->known = tensor->is_constant;
   }
 }
 
-static edge_status interpreter_fill(edge_interpreter *interpreter, int32_t threads,
-                                    edge_error *error) {
-  edge_model *model = interpreter->model;
-  interpreter->views = edge_region_alloc(&interpreter->region, (uint64_t)model->tensor_count,
-                                         sizeof *interpreter->views, error);
-  if (interpreter->views == NULL) return edge_no_memory(error);
-  interpreter->steps = edge_region_alloc(&interpreter->region, (uint64_t)model->node_count + 1,
-                                         sizeof *interpreter->steps, error);
-  if (interpreter->steps == NULL) return edge_no_memory(error);
-  views_from_file(interpreter);
-  const int32_t most = edge_cpu_threads();
-  interpreter->threads = threads < 1 ? 1 : threads > most ? most : threads;
-  return edge_pool_create(interpreter->threads, &interpreter->pool, error);
+static edge_status frame_fill(edge_interpreter *interpreter, edge_frame *frame,
+                              const edge_graph *graph, edge_error *error) {
+  edge_region *region = &interpreter->region;
+  *frame = (edge_frame){.interpreter = interpreter,
+                        .model = interpreter->model,
+                        .graph = graph,
+                        .pool = interpreter->pool,
+                        .threads = interpreter->threads};
+  frame->views =
+      edge_region_alloc(region, (uint64_t)graph->tensor_count, sizeof *frame->views, error);
+  if (frame->views == NULL) return edge_no_memory(error);
+  frame->steps =
+      edge_region_alloc(region, (uint64_t)graph->node_count + 1, sizeof *frame->steps, error);
+  if (frame->steps == NULL) return edge_no_memory(error);
+  for (int32_t i = 0; i < graph->node_count; i++) frame->steps[i].node = &graph->nodes[i];
+  views_from_file(frame);
+  return EDGE_OK;
 }
 
-edge_status edge_interpreter_create(edge_model *model, int32_t threads,
+static edge_status interpreter_fill(edge_interpreter *interpreter, edge_error *error) {
+  edge_model *model = interpreter->model;
+  edge_region *region = &interpreter->region;
+  const uint64_t graphs = (uint64_t)model->graph_count;
+  EDGE_TRY(edge_pool_create(interpreter->threads, &interpreter->pool, error));
+  interpreter->frames = edge_region_alloc(region, graphs, sizeof *interpreter->frames, error);
+  interpreter->initialized = edge_region_alloc(region, graphs, 1, error);
+  interpreter->variables = edge_region_alloc(region, (uint64_t)model->variable_count + 1,
+                                             sizeof *interpreter->variables, error);
+  if (interpreter->frames == NULL || interpreter->initialized == NULL ||
+      interpreter->variables == NULL) {
+    return edge_no_memory(error);
+  }
+  for (int32_t i = 0; i < model->graph_count; i++) {
+    EDGE_TRY(frame_fill(interpreter, &interpreter->frames[i], &model->graphs[i], error));
+  }
+  return EDGE_OK;
+}
+
+edge_status edge_interpreter_create(edge_model *model, const edge_interpreter_options *options,
                                     edge_interpreter **interpreter, edge_error *error) {
+  const edge_interpreter_options none = {0};
   edge_error unheard;
   if (error == NULL) error = &unheard;
+  if (options == NULL) options = &none;
   EDGE_TRY(edge_check_owner(model->owner, error));
   edge_interpreter *made = calloc(1, sizeof *made);
   if (made == NULL) {
     return edge_fail(error, EDGE_OUT_OF_MEMORY, "expected memory for an interpreter, got none");
   }
+  const int32_t most = edge_cpu_threads();
+  const int32_t threads = options->threads;
   atomic_fetch_add(&model->references, 1);
   made->model = model;
   made->owner = getpid();
-  made->arena_region = (edge_region){.limit = model->limits.arena_bytes,
-                                     .secret = model->region.secret,
-                                     .require_locked = model->region.require_locked};
-  /* Every step has a state of some hundred bytes; tables that follow from shapes are for the limit
-   * of the arena. */
-  made->plan.limit = model->limits.arena_bytes + (uint64_t)model->node_count * 1024;
+  made->preserve = options->preserve_all_tensors;
+  made->threads = threads < 1 ? 1 : threads > most ? most : threads;
   atomic_init(&made->busy, false);
-  const edge_status status = interpreter_fill(made, threads, error);
+  const edge_status status = interpreter_fill(made, error);
   if (status != EDGE_OK) {
     edge_interpreter_release(made);
     return status;
@@ -64,16 +92,27 @@ edge_status edge_interpreter_create(edge_model *model, int32_t threads,
   return EDGE_OK;
 }
 
+static void release_variables(edge_interpreter *interpreter) {
+  for (int32_t i = 0; interpreter->variables && i < interpreter->model->variable_count; i++) {
+    edge_region_release(&interpreter->variables[i].region);
+    interpreter->variables[i] = (edge_variable){0};
+  }
+}
+
 void edge_interpreter_release(edge_interpreter *interpreter) {
   if (interpreter == NULL) return;
   /* A forked child has the pool's memory but not its threads: there is nobody to join. */
   if (interpreter->owner == getpid()) edge_pool_release(interpreter->pool);
-  edge_region_release(&interpreter->arena_region);
-  edge_region_release(&interpreter->plan);
+  for (int32_t i = 0; interpreter->frames && i < interpreter->model->graph_count; i++) {
+    if (interpreter->frames[i].graph != NULL) edge_plan_drop(&interpreter->frames[i]);
+  }
+  release_variables(interpreter);
   edge_region_release(&interpreter->region);
   edge_model_release(interpreter->model);
   free(interpreter);
 }
+
+/* ---- who may use it ---------------------------------------------------------------------- */
 
 edge_status edge_check_owner(pid_t owner, edge_error *error) {
   if (owner == getpid()) return EDGE_OK;
@@ -95,11 +134,23 @@ void edge_interpreter_leave(edge_interpreter *interpreter) {
   atomic_store(&interpreter->busy, false);
 }
 
-static edge_status check_resize(const edge_interpreter *interpreter, int32_t tensor,
-                                const int32_t *shape, int32_t rank, edge_error *error) {
-  const edge_model *model = interpreter->model;
+edge_status edge_interpreter_frame(edge_interpreter *interpreter, int32_t subgraph,
+                                   edge_frame **frame, edge_error *error) {
+  if (subgraph < 0 || subgraph >= interpreter->model->graph_count) {
+    return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected a subgraph below %lld, got %lld",
+                     (long long)interpreter->model->graph_count, (long long)subgraph);
+  }
+  *frame = &interpreter->frames[subgraph];
+  return EDGE_OK;
+}
+
+/* ---- shapes ------------------------------------------------------------------------------ */
+
+static edge_status check_resize(const edge_frame *frame, int32_t tensor, const int32_t *shape,
+                                int32_t rank, uint64_t *bytes, edge_error *error) {
+  const edge_graph *graph = frame->graph;
   bool is_input = false;
-  for (int32_t i = 0; i < model->input_count; i++) is_input |= model->inputs[i] == tensor;
+  for (int32_t i = 0; i < graph->input_count; i++) is_input |= graph->inputs[i] == tensor;
   if (!is_input) {
     return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected a graph input, got tensor %lld",
                      (long long)tensor);
@@ -114,67 +165,95 @@ static edge_status check_resize(const edge_interpreter *interpreter, int32_t ten
                        (long long)shape[i]);
     }
   }
-  uint64_t bytes;
-  const uint64_t size = edge_type_size(model->tensors[tensor].type);
-  if (edge_shape_bytes(shape, rank, size, model->limits.tensor_bytes, &bytes)) return EDGE_OK;
+  const uint64_t most = frame->model->limits.tensor_bytes;
+  const uint64_t size = edge_type_size(graph->tensors[tensor].type);
+  if (edge_shape_bytes(shape, rank, size, most, bytes)) return EDGE_OK;
   return edge_fail(error, EDGE_LIMIT_EXCEEDED, "expected a tensor of at most %llu bytes, got more",
-                   (unsigned long long)model->limits.tensor_bytes);
+                   (unsigned long long)most);
 }
 
-static void drop_plan(edge_interpreter *interpreter) {
-  interpreter->allocated = false;
-  interpreter->arena = NULL;
-  edge_region_release(&interpreter->arena_region);
-  edge_region_release(&interpreter->plan);
-  for (int32_t i = 0; i < interpreter->model->tensor_count; i++) interpreter->views[i].data = NULL;
+edge_status edge_frame_resize(edge_frame *frame, int32_t tensor, const int32_t *shape, int32_t rank,
+                              edge_error *error) {
+  uint64_t bytes = 0;
+  EDGE_TRY(check_resize(frame, tensor, shape, rank, &bytes, error));
+  edge_view *view = &frame->views[tensor];
+  edge_plan_drop(frame);
+  view->rank = rank;
+  if (rank > 0) memcpy(view->shape, shape, (size_t)rank * sizeof *shape);
+  view->bytes = edge_type_size(frame->graph->tensors[tensor].type) ? bytes : 0;
+  return EDGE_OK;
 }
 
-edge_status edge_interpreter_resize(edge_interpreter *interpreter, int32_t tensor,
+edge_status edge_interpreter_resize(edge_interpreter *interpreter, int32_t subgraph, int32_t tensor,
                                     const int32_t *shape, int32_t rank, edge_error *error) {
   edge_error unheard;
+  edge_frame *frame = NULL;
   if (error == NULL) error = &unheard;
   EDGE_TRY(edge_interpreter_enter(interpreter, error));
-  const edge_status status = check_resize(interpreter, tensor, shape, rank, error);
-  if (status == EDGE_OK) {
-    edge_view *view = &interpreter->views[tensor];
-    drop_plan(interpreter);
-    view->rank = rank;
-    if (rank > 0) memcpy(view->shape, shape, (size_t)rank * sizeof *shape);
-    view->bytes = edge_type_size(interpreter->model->tensors[tensor].type) *
-                  (uint64_t)edge_count(view->shape, 0, rank);
-  }
+  edge_status status = edge_interpreter_frame(interpreter, subgraph, &frame, error);
+  if (status == EDGE_OK) status = edge_frame_resize(frame, tensor, shape, rank, error);
   edge_interpreter_leave(interpreter);
   return status;
 }
 
-edge_status edge_interpreter_allocate(edge_interpreter *interpreter, edge_error *error) {
+edge_status edge_interpreter_allocate(edge_interpreter *interpreter, int32_t subgraph,
+                                      edge_error *error) {
+  edge_error unheard;
+  edge_frame *frame = NULL;
+  if (error == NULL) error = &unheard;
+  EDGE_TRY(edge_interpreter_enter(interpreter, error));
+  edge_status status = edge_interpreter_frame(interpreter, subgraph, &frame, error);
+  if (status == EDGE_OK && !frame->allocated) status = edge_plan_make(frame, error);
+  edge_interpreter_leave(interpreter);
+  return status;
+}
+
+/* ---- variables --------------------------------------------------------------------------- */
+
+/* A variable tensor begins at the quantized value of 0, and others at 0. Source: LiteRT
+ * tflite/core/subgraph.cc, ResetVariableTensors. */
+void edge_frame_reset_variables(edge_frame *frame) {
+  const edge_graph *graph = frame->graph;
+  for (int32_t i = 0; i < graph->tensor_count; i++) {
+    const edge_tensor *tensor = &graph->tensors[i];
+    const edge_view *view = &frame->views[i];
+    if (!tensor->variable || view->data == NULL) continue;
+    const bool zero_point = tensor->type == EDGE_INT8 && tensor->scale.count > 0;
+    const int value =
+        zero_point ? (int)edge_load_i64(edge_vector_data(&tensor->zero_point)) & 255 : 0;
+    memset(view->data, value, view->bytes);
+  }
+}
+
+edge_status edge_interpreter_reset(edge_interpreter *interpreter, edge_error *error) {
   edge_error unheard;
   if (error == NULL) error = &unheard;
   EDGE_TRY(edge_interpreter_enter(interpreter, error));
-  edge_status status = EDGE_OK;
-  if (!interpreter->allocated) {
-    status = edge_plan_make(interpreter, error);
-    if (status == EDGE_OK) {
-      interpreter->allocated = true;
-    } else {
-      drop_plan(interpreter);
-    }
+  for (int32_t i = 0; i < interpreter->model->graph_count; i++) {
+    edge_frame_reset_variables(&interpreter->frames[i]);
+    interpreter->initialized[i] = 0;
   }
+  release_variables(interpreter);
   edge_interpreter_leave(interpreter);
-  return status;
+  return EDGE_OK;
 }
 
-edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t index,
-                                    edge_tensor_info *info, edge_error *error) {
-  const edge_model *model = interpreter->model;
+/* ---- tensors ----------------------------------------------------------------------------- */
+
+edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t subgraph,
+                                    int32_t index, edge_tensor_info *info, edge_error *error) {
+  edge_error unheard;
+  if (error == NULL) error = &unheard;
   EDGE_TRY(edge_check_owner(interpreter->owner, error));
   if (atomic_load(&interpreter->busy)) return fail_busy(error);
-  if (index < 0 || index >= model->tensor_count) {
-    return edge_fail(error, EDGE_INVALID_ARGUMENT, "expected a tensor below %lld, got %lld",
-                     (long long)model->tensor_count, (long long)index);
+  if (subgraph < 0 || subgraph >= interpreter->model->graph_count || index < 0 ||
+      index >= interpreter->model->graphs[subgraph].tensor_count) {
+    return edge_fail(error, EDGE_INVALID_ARGUMENT,
+                     "expected a tensor of the model, got %lld of subgraph %lld", (long long)index,
+                     (long long)subgraph);
   }
-  const edge_tensor *tensor = &model->tensors[index];
-  const edge_view *view = &interpreter->views[index];
+  const edge_tensor *tensor = &interpreter->model->graphs[subgraph].tensors[index];
+  const edge_view *view = &interpreter->frames[subgraph].views[index];
   *info = (edge_tensor_info){.name = tensor->name,
                              .name_size = tensor->name_size,
                              .type = tensor->type,

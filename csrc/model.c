@@ -42,14 +42,15 @@ static edge_status keep_quantization(edge_model *model, edge_tensor *tensor, edg
 }
 
 /* Nothing may point into bytes that are about to go. */
-static edge_status forget_source(edge_model *model, edge_error *error) {
-  for (int32_t i = 0; i < model->tensor_count; i++) {
-    model->tensors[i].data = NULL;
-    if (!edge_is_graph_tensor(model, i)) {
-      model->tensors[i].scale = (edge_vector){0};
-      model->tensors[i].zero_point = (edge_vector){0};
+static edge_status forget_source(edge_model *model, edge_graph *graph, edge_error *error) {
+  for (int32_t i = 0; i < graph->tensor_count; i++) {
+    edge_tensor *tensor = &graph->tensors[i];
+    tensor->data = NULL;
+    if (edge_is_graph_tensor(graph, i) || tensor->variable) {
+      EDGE_TRY(keep_quantization(model, tensor, error));
     } else {
-      EDGE_TRY(keep_quantization(model, &model->tensors[i], error));
+      tensor->scale = (edge_vector){0};
+      tensor->zero_point = (edge_vector){0};
     }
   }
   return EDGE_OK;
@@ -62,7 +63,10 @@ static edge_status model_fill(edge_model *model, edge_bytes file, edge_error *er
   }
   EDGE_TRY(edge_graph_read(model, file, error));
   EDGE_TRY(edge_model_prepare(model, error));
-  return model->transient ? forget_source(model, error) : EDGE_OK;
+  for (int32_t i = 0; model->transient && i < model->graph_count; i++) {
+    EDGE_TRY(forget_source(model, &model->graphs[i], error));
+  }
+  return EDGE_OK;
 }
 
 edge_status edge_model_create(const void *bytes, size_t size, const edge_model_options *options,
@@ -103,23 +107,6 @@ void edge_model_release(edge_model *model) {
   free(model);
 }
 
-edge_status edge_model_describe(const edge_model *model, edge_model_info *info, edge_error *error) {
-  EDGE_TRY(edge_check_owner(model->owner, error));
-  *info = (edge_model_info){.tensor_count = model->tensor_count,
-                            .operator_count = model->node_count,
-                            .subgraph_count = model->subgraph_count,
-                            .signature_count = model->signature_count,
-                            .input_count = model->input_count,
-                            .output_count = model->output_count,
-                            .inputs = model->inputs,
-                            .outputs = model->outputs,
-                            .isa = model->kernels->isa,
-                            .packed_bytes = model->packed_bytes,
-                            .mapped_bytes = model->region.mapped,
-                            .locked_bytes = model->region.locked};
-  return EDGE_OK;
-}
-
 static edge_status check_index(const edge_model *model, const char *what, int32_t index,
                                int32_t count, edge_error *error) {
   EDGE_TRY(edge_check_owner(model->owner, error));
@@ -128,10 +115,31 @@ static edge_status check_index(const edge_model *model, const char *what, int32_
                    (long long)count, (long long)index);
 }
 
-edge_status edge_model_operator(const edge_model *model, int32_t index, edge_operator_info *info,
+edge_status edge_model_describe(const edge_model *model, int32_t subgraph, edge_model_info *info,
                                 edge_error *error) {
-  EDGE_TRY(check_index(model, "an operator", index, model->node_count, error));
-  const edge_node *node = &model->nodes[index];
+  EDGE_TRY(check_index(model, "a subgraph", subgraph, model->graph_count, error));
+  const edge_graph *graph = &model->graphs[subgraph];
+  *info = (edge_model_info){.tensor_count = graph->tensor_count,
+                            .operator_count = graph->node_count,
+                            .subgraph_count = model->graph_count,
+                            .signature_count = model->signature_count,
+                            .input_count = graph->input_count,
+                            .output_count = graph->output_count,
+                            .inputs = graph->inputs,
+                            .outputs = graph->outputs,
+                            .isa = model->kernels->isa,
+                            .packed_bytes = model->packed_bytes,
+                            .mapped_bytes = model->region.mapped,
+                            .locked_bytes = model->region.locked};
+  return EDGE_OK;
+}
+
+edge_status edge_model_operator(const edge_model *model, int32_t subgraph, int32_t index,
+                                edge_operator_info *info, edge_error *error) {
+  EDGE_TRY(check_index(model, "a subgraph", subgraph, model->graph_count, error));
+  const edge_graph *graph = &model->graphs[subgraph];
+  EDGE_TRY(check_index(model, "an operator", index, graph->node_count, error));
+  const edge_node *node = &graph->nodes[index];
   *info = (edge_operator_info){.name = node->op->name,
                                .version = node->version,
                                .kernel = node->kernel,

@@ -6,8 +6,10 @@
 
 #define EDGE_OPERATOR(code, name, symbol) extern const edge_operator edge_operator_##symbol;
 #define EDGE_FOREIGN(code, name)
+#define EDGE_CUSTOM(name, symbol) extern const edge_operator edge_operator_##symbol;
 #include "operators.inc"
 #undef EDGE_OPERATOR
 #undef EDGE_FOREIGN
+#undef EDGE_CUSTOM
 
 #endif

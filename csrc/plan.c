@@ -1,16 +1,23 @@
-/* Shapes -> places in the arena.
+/* Shapes -> places in memory.
  *
- * Every tensor lives from the step that writes it to the last step that reads it; graph inputs and
- * outputs live from start to end; scratch lives for its own step. Tensors that share memory
- * (RESHAPE) live as one. Placing is greedy by size: the largest first, each at the lowest
- * offset at which it meets nobody who lives at the same time. This is the method that TensorFlow
- * Lite Micro and XNNPACK found good enough: within a few percent of the largest sum of live
- * tensors. It looks at every pair; where a file makes too many pairs of that, the smallest, which
- * come last, are put behind all others and share nothing.
+ * Steps are asked for their shapes in order. A step that cannot tell yet ends the segment: what is
+ * known so far gets its memory, and the rest is planned when that step's turn to run has come. A
+ * step whose inputs are all known, as the arithmetic on shapes is, is computed at once.
+ *
+ * Within a segment every tensor lives from the step that writes it to the last step that reads it;
+ * graph inputs and outputs live from start to end; scratch lives for its own step. Tensors that
+ * share memory (RESHAPE) live as one. Placing is greedy by size: the largest first, each at the
+ * lowest offset at which it meets nobody who lives at the same time. This is the method that
+ * TensorFlow Lite Micro and XNNPACK found good enough: within a few percent of the largest sum of
+ * live tensors. It looks at every pair; where a file makes too many pairs of that, the smallest,
+ * which come last, are put behind all others and share nothing.
  */
 #include <stdlib.h>
 
 #include "internal.h"
+
+/* Outputs that are computed while planning: at most so many bytes. */
+enum { KNOWN_BYTES_MAX = 4096 };
 
 /* One thing that needs a place. */
 typedef struct lodger {
@@ -23,11 +30,11 @@ typedef struct lodger {
 
 edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t i, int32_t rank,
                            const int32_t *shape) {
-  edge_interpreter *interpreter = planner->interpreter;
+  edge_frame *frame = planner->frame;
   const int32_t index = step->node->outputs[i];
-  const edge_tensor *tensor = &interpreter->model->tensors[index];
-  edge_view *view = &interpreter->views[index];
-  const uint64_t most = interpreter->model->limits.tensor_bytes;
+  const edge_tensor *tensor = &frame->graph->tensors[index];
+  edge_view *view = &frame->views[index];
+  const uint64_t most = frame->model->limits.tensor_bytes;
   view->rank = rank;
   for (int32_t d = 0; d < rank; d++) {
     if (shape[d] < 0) {
@@ -54,28 +61,44 @@ edge_status edge_expect_image(edge_planner *planner, const edge_step *step, cons
                         (long long)(input->rank > 0 ? input->shape[input->rank - 1] : 0));
 }
 
+const void *edge_values_in(const edge_planner *planner, const edge_step *step, int32_t i) {
+  static const int64_t nothing = 0;
+  const edge_view *view = edge_view_in(planner, step, i);
+  if (!view->known && planner->turn != step) return NULL;
+  return view->bytes == 0 ? &nothing : view->data;
+}
+
+int32_t edge_value_at(const edge_planner *planner, const edge_step *step, int32_t i,
+                      const void *values, int64_t k) {
+  const edge_tensor *tensor = &planner->frame->graph->tensors[step->node->inputs[i]];
+  if (tensor->type != EDGE_INT64) return ((const int32_t *)values)[k];
+  return (int32_t)edge_max(INT32_MIN, edge_min(INT32_MAX, ((const int64_t *)values)[k]));
+}
+
 void *edge_step_state(edge_planner *planner, edge_step *step, size_t size) {
-  step->state = edge_region_alloc(&planner->interpreter->plan, 1, size, planner->error);
+  step->state = edge_region_alloc(planner->memory, 1, size, planner->error);
   return step->state;
 }
 
 /* The tensor whose memory this one uses. */
-static int32_t root_of(const edge_interpreter *interpreter, int32_t tensor) {
-  while (interpreter->views[tensor].alias >= 0) tensor = interpreter->views[tensor].alias;
+static int32_t root_of(const edge_frame *frame, int32_t tensor) {
+  while (frame->views[tensor].alias >= 0) tensor = frame->views[tensor].alias;
   return tensor;
 }
 
 void edge_share(edge_planner *planner, const edge_step *step) {
-  edge_interpreter *interpreter = planner->interpreter;
-  const int32_t root = root_of(interpreter, step->node->inputs[0]);
+  edge_frame *frame = planner->frame;
+  const int32_t root = root_of(frame, step->node->inputs[0]);
   const int32_t output = step->node->outputs[0];
-  const edge_tensor *source = &interpreter->model->tensors[root];
+  const edge_view *view = &frame->views[root];
   /* Callers write graph inputs and read graph outputs when they like, and constants stay as they
-   * are: none of these may be somebody else's memory as well. */
-  if (source->is_constant || source->variable) return;
-  if (edge_is_graph_tensor(interpreter->model, root)) return;
-  if (edge_is_graph_tensor(interpreter->model, output)) return;
-  interpreter->views[output].alias = root;
+   * are: none of these may be somebody else's memory as well. How long a tensor of an earlier
+   * segment lives has been settled. */
+  if (view->known || view->placed || frame->graph->tensors[root].variable) return;
+  if (edge_is_graph_tensor(frame->graph, root) || edge_is_graph_tensor(frame->graph, output))
+    return;
+  if (frame->interpreter->preserve) return;
+  frame->views[output].alias = root;
 }
 
 /* ---- lives ------------------------------------------------------------------------------- */
@@ -86,38 +109,46 @@ static void touch(lodger *l, int32_t step) {
   if (step > l->last) l->last = step;
 }
 
-static bool has_own_place(const edge_interpreter *interpreter, int32_t tensor) {
-  return !interpreter->model->tensors[tensor].is_constant;
+static bool needs_place(const edge_frame *frame, int32_t tensor) {
+  const edge_view *view = &frame->views[tensor];
+  return !view->known && !view->placed && view->alias < 0;
 }
 
-/* Fills lodgers[0 ... tensor_count) for tensors and [tensor_count ... ) for the steps' scratch. */
-static void find_lives(const edge_interpreter *interpreter, lodger *lodgers) {
-  const edge_model *model = interpreter->model;
-  const int32_t end = model->node_count;
-  for (int32_t i = 0; i < model->tensor_count; i++) {
-    lodgers[i] = (lodger){.first = -1, .last = -1};
-  }
-  for (int32_t s = 0; s < model->node_count; s++) {
-    const edge_node *node = &model->nodes[s];
+/* Fills lodgers[0 ... tensor_count) for tensors and [tensor_count ... ) for the steps' scratch, for
+ * the steps from `first` to before `end`. Readers behind `end` count: their reading is known. */
+static void find_lives(const edge_frame *frame, int32_t first, int32_t end, lodger *lodgers) {
+  const edge_graph *graph = frame->graph;
+  for (int32_t i = 0; i < graph->tensor_count; i++) lodgers[i] = (lodger){.first = -1, .last = -1};
+  for (int32_t s = first; s < graph->node_count; s++) {
+    const edge_node *node = &graph->nodes[s];
     for (int32_t i = 0; i < node->input_count; i++) {
-      if (node->inputs[i] >= 0) touch(&lodgers[root_of(interpreter, node->inputs[i])], s);
+      if (node->inputs[i] >= 0) touch(&lodgers[root_of(frame, node->inputs[i])], s);
     }
-    for (int32_t i = 0; i < node->output_count; i++) {
-      touch(&lodgers[root_of(interpreter, node->outputs[i])], s);
+    for (int32_t i = 0; s < end && i < node->output_count; i++) {
+      touch(&lodgers[root_of(frame, node->outputs[i])], s);
     }
-    const edge_step *step = &interpreter->steps[s];
-    lodgers[model->tensor_count + s] = (lodger){
-        .size = step->scratch_size * (uint64_t)interpreter->threads, .first = s, .last = s};
+    const uint64_t scratch = frame->steps[s].scratch_size * (uint64_t)frame->threads;
+    lodgers[graph->tensor_count + s] =
+        (lodger){.size = s < end ? scratch : 0, .first = s, .last = s};
   }
-  for (int32_t i = 0; i < model->tensor_count; i++) {
+  for (int32_t i = 0; i < graph->tensor_count; i++) {
     lodger *l = &lodgers[i];
-    if (edge_is_graph_tensor(model, i) || model->tensors[i].variable) {
-      touch(l, 0);
-      touch(l, end);
+    if (edge_is_graph_tensor(graph, i) || graph->tensors[i].variable ||
+        (frame->interpreter->preserve && l->first >= 0)) {
+      touch(l, first);
+      touch(l, graph->node_count);
     }
-    const bool placed =
-        l->first >= 0 && interpreter->views[i].alias < 0 && has_own_place(interpreter, i);
-    l->size = placed ? edge_round_up(interpreter->views[i].bytes + EDGE_SLACK, EDGE_ALIGN) : 0;
+    const bool placed = l->first >= 0 && needs_place(frame, i);
+    l->size = placed ? edge_round_up(frame->views[i].bytes + EDGE_SLACK, EDGE_ALIGN) : 0;
+  }
+}
+
+/* Outputs of steps behind `end` have no shape yet, and get no place. */
+static void leave_out_later(const edge_frame *frame, int32_t end, lodger *lodgers) {
+  const edge_graph *graph = frame->graph;
+  for (int32_t s = end; s < graph->node_count; s++) {
+    const edge_node *node = &graph->nodes[s];
+    for (int32_t i = 0; i < node->output_count; i++) lodgers[node->outputs[i]].size = 0;
   }
 }
 
@@ -179,69 +210,295 @@ static uint64_t place_all(lodger *lodgers, size_t count, lodger **order, lodger 
   return size;
 }
 
-/* ---- the whole --------------------------------------------------------------------------- */
+/* ---- the shapes of steps ----------------------------------------------------------------- */
 
-static void bind(edge_interpreter *interpreter, const lodger *lodgers) {
-  const edge_model *model = interpreter->model;
-  for (int32_t i = 0; i < model->tensor_count; i++) {
-    const edge_tensor *tensor = &model->tensors[i];
-    const int32_t root = root_of(interpreter, i);
-    edge_view *view = &interpreter->views[i];
-    if (!has_own_place(interpreter, i)) {
-      /* Constants are never written: operators take their inputs as const. */
-      view->data = tensor->constant;
-    } else {
-      view->data = lodgers[root].size > 0 ? interpreter->arena + lodgers[root].offset : NULL;
-    }
+static edge_status ask_shape(edge_planner *planner, edge_step *step) {
+  edge_frame *frame = planner->frame;
+  const edge_limits *limits = &frame->model->limits;
+  *step = (edge_step){.node = step->node};
+  EDGE_TRY(step->node->op->shape(planner, step));
+  const uint64_t most = limits->arena_bytes / (uint64_t)frame->threads;
+  if (step->scratch_size > most) {
+    return edge_step_fail(planner, step, EDGE_LIMIT_EXCEEDED,
+                          "expected scratch of at most %llu bytes for each thread, got %llu",
+                          (unsigned long long)most, (unsigned long long)step->scratch_size);
   }
-  for (int32_t s = 0; s < model->node_count; s++) {
-    interpreter->steps[s].scratch = lodgers[model->tensor_count + s].offset;
-  }
-}
-
-static edge_status infer_shapes(edge_interpreter *interpreter, edge_error *error) {
-  edge_planner planner = {interpreter, error};
-  const edge_model *model = interpreter->model;
-  for (int32_t s = 0; s < model->node_count; s++) {
-    edge_step *step = &interpreter->steps[s];
-    *step = (edge_step){.node = &model->nodes[s]};
-    interpreter->views[step->node->outputs[0]].alias = -1;
-    EDGE_TRY(step->node->op->shape(&planner, step));
-    if (step->scratch_size > model->limits.arena_bytes / (uint64_t)interpreter->threads) {
-      return edge_step_fail(
-          &planner, step, EDGE_LIMIT_EXCEEDED,
-          "expected scratch of at most %llu bytes for each thread, got %llu",
-          (unsigned long long)model->limits.arena_bytes / (unsigned long long)interpreter->threads,
-          (unsigned long long)step->scratch_size);
-    }
-    step->scratch_size = edge_round_up(step->scratch_size, EDGE_ALIGN);
-    /* Loops over the other dimensions of an empty output may be long. */
-    step->runs = interpreter->views[step->node->outputs[0]].bytes > 0;
+  step->scratch_size = edge_round_up(step->scratch_size, EDGE_ALIGN);
+  /* Loops over the other dimensions of an empty output may be long. */
+  step->runs = step->node->op->stateful || step->node->output_count == 0;
+  for (int32_t i = 0; i < step->node->output_count; i++) {
+    step->runs |= frame->views[step->node->outputs[i]].bytes > 0;
   }
   return EDGE_OK;
 }
 
-edge_status edge_plan_make(edge_interpreter *interpreter, edge_error *error) {
-  const edge_model *model = interpreter->model;
-  const size_t count = (size_t)model->tensor_count + (size_t)model->node_count;
-  EDGE_TRY(infer_shapes(interpreter, error));
+/* Whether the outputs follow from what is known already. */
+static bool can_compute(const edge_frame *frame, const edge_step *step) {
+  const edge_node *node = step->node;
+  uint64_t bytes = 0;
+  if (node->op->stateful || step->scratch_size > 0 || !step->runs) return false;
+  for (int32_t i = 0; i < node->input_count && !node->op->of_shapes; i++) {
+    if (node->inputs[i] < 0) continue;
+    const edge_view *view = &frame->views[node->inputs[i]];
+    if (!view->known || (view->bytes > 0 && view->data == NULL)) return false;
+  }
+  for (int32_t i = 0; i < node->output_count; i++) {
+    bytes += frame->views[node->outputs[i]].bytes;
+    if (frame->views[node->outputs[i]].alias >= 0) return false;
+  }
+  return bytes <= KNOWN_BYTES_MAX;
+}
+
+static edge_status compute_now(edge_planner *planner, edge_step *step) {
+  edge_frame *frame = planner->frame;
+  const edge_node *node = step->node;
+  for (int32_t i = 0; i < node->output_count; i++) {
+    edge_view *view = &frame->views[node->outputs[i]];
+    view->data = edge_region_alloc(planner->memory, view->bytes + 1, 1, planner->error);
+    if (view->data == NULL) return edge_no_memory(planner->error);
+  }
+  if (node->op->run != NULL) {
+    node->op->run(frame, step);
+  } else {
+    EDGE_TRY(node->op->perform(planner, step));
+  }
+  for (int32_t i = 0; i < node->output_count; i++) frame->views[node->outputs[i]].known = true;
+  step->runs = false;
+  return EDGE_OK;
+}
+
+/* What an earlier plan left of a step's outputs. */
+static void forget_outputs(edge_frame *frame, int32_t step) {
+  const edge_node *node = &frame->graph->nodes[step];
+  for (int32_t i = 0; !node->folded && i < node->output_count; i++) {
+    edge_view *view = &frame->views[node->outputs[i]];
+    view->alias = -1;
+    view->data = NULL;
+    view->known = view->placed = false;
+  }
+}
+
+/* Shapes from step `from` on; *end is the first step that could not tell. */
+static edge_status infer_shapes(edge_planner *planner, int32_t from, int32_t *end) {
+  edge_frame *frame = planner->frame;
+  const int32_t count = frame->graph->node_count;
+  for (int32_t s = from; s < count; s++) forget_outputs(frame, s);
+  for (*end = from; *end < count; ++*end) {
+    edge_step *step = &frame->steps[*end];
+    if (step->node->folded) continue;
+    const edge_status status = ask_shape(planner, step);
+    if (status == EDGE_DEFERRED) break;
+    if (status != EDGE_OK) return status;
+    if (can_compute(frame, step)) EDGE_TRY(compute_now(planner, step));
+  }
+  for (int32_t s = *end; s < count; s++) {
+    const edge_node *node = &frame->graph->nodes[s];
+    for (int32_t i = 0; !node->folded && i < node->output_count; i++) {
+      frame->views[node->outputs[i]].bytes = 0;
+    }
+  }
+  return EDGE_OK;
+}
+
+/* ---- segments ---------------------------------------------------------------------------- */
+
+static void release_segment(edge_segment *segment) {
+  edge_region_release(&segment->arena_region);
+  edge_region_release(&segment->plan);
+  edge_region_release(&segment->head);
+}
+
+/* Those that begin at `from` or later, but for the first `keep`. */
+static void drop_segments(edge_frame *frame, int32_t keep, int32_t from) {
+  while (frame->segment_count > keep && frame->segments[frame->segment_count - 1].first >= from) {
+    release_segment(&frame->segments[--frame->segment_count]);
+  }
+}
+
+void edge_plan_drop(edge_frame *frame) {
+  drop_segments(frame, 0, 0);
+  free(frame->segments);
+  frame->segments = NULL;
+  frame->segment_room = 0;
+  frame->allocated = false;
+  for (int32_t i = 0; frame->views && i < frame->graph->tensor_count; i++) {
+    edge_view *view = &frame->views[i];
+    if (frame->graph->tensors[i].is_constant) continue;
+    view->data = NULL;
+    view->placed = view->known = false;
+  }
+}
+
+/* Bytes of the interpreter's limit that no arena has taken. */
+static uint64_t arena_left(const edge_interpreter *interpreter) {
+  uint64_t used = 0;
+  for (int32_t i = 0; i < interpreter->model->graph_count; i++) {
+    const edge_frame *frame = &interpreter->frames[i];
+    for (int32_t k = 0; k < frame->segment_count; k++)
+      used += frame->segments[k].arena_region.mapped;
+  }
+  for (int32_t i = 0; i < interpreter->model->variable_count; i++) {
+    used += interpreter->variables[i].region.mapped;
+  }
+  const uint64_t most = interpreter->model->limits.arena_bytes;
+  return used < most ? most - used : 1;
+}
+
+static edge_status append_segment(edge_frame *frame, int32_t first, edge_region head,
+                                  edge_error *error) {
+  if (frame->segment_count == frame->segment_room) {
+    const int32_t room = frame->segment_room ? 2 * frame->segment_room : 1;
+    edge_segment *grown = calloc((size_t)room, sizeof *grown);
+    if (grown == NULL) {
+      edge_region_release(&head);
+      return edge_fail(error, EDGE_OUT_OF_MEMORY, "expected memory for a plan, got none");
+    }
+    for (int32_t i = 0; i < frame->segment_count; i++) grown[i] = frame->segments[i];
+    free(frame->segments);
+    frame->segments = grown;
+    frame->segment_room = room;
+  }
+  const edge_model *model = frame->model;
+  const uint64_t left = arena_left(frame->interpreter);
+  frame->segments[frame->segment_count++] = (edge_segment){
+      .first = first,
+      .head = head,
+      /* Every step has a state of some hundred bytes; tables that follow from shapes are for the
+       * limit of the arena. */
+      .plan = {.limit = model->limits.arena_bytes + (uint64_t)frame->graph->node_count * 1024},
+      .arena_region = {.limit = left,
+                       .secret = model->region.secret,
+                       .require_locked = model->region.require_locked}};
+  return EDGE_OK;
+}
+
+static void bind(edge_frame *frame, edge_segment *segment, int32_t end, const lodger *lodgers) {
+  const edge_graph *graph = frame->graph;
+  for (int32_t i = 0; i < graph->tensor_count; i++) {
+    if (lodgers[i].size == 0) continue;
+    frame->views[i].data = segment->arena + lodgers[i].offset;
+    frame->views[i].placed = true;
+  }
+  for (int32_t s = segment->first; s < end; s++) {
+    frame->steps[s].scratch = segment->arena + lodgers[graph->tensor_count + s].offset;
+    for (int32_t i = 0; i < graph->nodes[s].output_count; i++) {
+      edge_view *view = &frame->views[graph->nodes[s].outputs[i]];
+      if (view->alias < 0) continue;
+      view->data = frame->views[root_of(frame, graph->nodes[s].outputs[i])].data;
+      view->placed = true;
+    }
+  }
+}
+
+/* Gives memory to what the steps of the last segment, up to before `end`, need. */
+static edge_status place_segment(edge_frame *frame, int32_t end, edge_error *error) {
+  edge_segment *segment = &frame->segments[frame->segment_count - 1];
+  const edge_graph *graph = frame->graph;
+  const size_t count = (size_t)graph->tensor_count + (size_t)graph->node_count + 1;
   lodger *lodgers = calloc(count, sizeof *lodgers);
   lodger **lists = (lodger **)calloc(2 * count, sizeof(lodger *));
-  if (lodgers == NULL || lists == NULL) {
-    free(lodgers);
-    free((void *)lists);
-    return edge_fail(error, EDGE_OUT_OF_MEMORY, "expected memory for a plan, got none");
-  }
-  find_lives(interpreter, lodgers);
-  const uint64_t size = place_all(lodgers, count, lists, lists + count);
-  interpreter->arena = edge_region_alloc(&interpreter->arena_region, size, 1, error);
   edge_status status = EDGE_OK;
-  if (interpreter->arena == NULL) {
-    status = edge_no_memory(error);
+  if (lodgers == NULL || lists == NULL) {
+    status = edge_fail(error, EDGE_OUT_OF_MEMORY, "expected memory for a plan, got none");
   } else {
-    bind(interpreter, lodgers);
+    find_lives(frame, segment->first, end, lodgers);
+    leave_out_later(frame, end, lodgers);
+    const uint64_t size = place_all(lodgers, count, lists, lists + count);
+    segment->arena = edge_region_alloc(&segment->arena_region, size, 1, error);
+    if (segment->arena == NULL) status = edge_no_memory(error);
   }
+  if (status == EDGE_OK) bind(frame, segment, end, lodgers);
   free(lodgers);
   free((void *)lists);
   return status;
+}
+
+/* Plans the steps behind the first one of the last segment, whose shape is known, or, for the main
+ * segment, all steps. */
+static edge_status plan_segment(edge_frame *frame, int32_t from, edge_error *error) {
+  const int32_t index = frame->segment_count - 1;
+  edge_planner planner = {.frame = frame, .error = error, .memory = &frame->segments[index].plan};
+  int32_t end = 0;
+  EDGE_TRY(infer_shapes(&planner, from, &end));
+  EDGE_TRY(place_segment(frame, end, error));
+  frame->segments[index].planned = true;
+  if (end == frame->graph->node_count) return EDGE_OK;
+  return append_segment(frame, end, (edge_region){0}, error);
+}
+
+/* ---- the whole --------------------------------------------------------------------------- */
+
+edge_status edge_plan_make(edge_frame *frame, edge_error *error) {
+  edge_plan_drop(frame);
+  edge_status status = append_segment(frame, 0, (edge_region){0}, error);
+  if (status == EDGE_OK) status = plan_segment(frame, 0, error);
+  if (status == EDGE_OK) {
+    frame->allocated = true;
+    edge_frame_reset_variables(frame);
+  } else {
+    edge_plan_drop(frame);
+  }
+  return status;
+}
+
+static bool same_outputs(const edge_frame *frame, const edge_step *step, const edge_view *before) {
+  for (int32_t i = 0; i < step->node->output_count; i++) {
+    const edge_view *view = &frame->views[step->node->outputs[i]];
+    if (view->rank != before[i].rank || view->alias != before[i].alias ||
+        memcmp(view->shape, before[i].shape, (size_t)view->rank * sizeof *view->shape) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static edge_segment *planned_segment(const edge_frame *frame, int32_t first) {
+  for (int32_t i = frame->segment_count - 1; i > 0 && frame->segments[i].first >= first; i--) {
+    if (frame->segments[i].first == first && frame->segments[i].planned) return &frame->segments[i];
+  }
+  return NULL;
+}
+
+/* Everything from `first` on, whose shape is known and whose state lies in `head`. */
+static edge_status plan_again(edge_frame *frame, int32_t first, edge_region head,
+                              edge_error *error) {
+  drop_segments(frame, 1, first);
+  EDGE_TRY(append_segment(frame, first, head, error));
+  forget_outputs(frame, first);
+  const edge_status status = plan_segment(frame, first + 1, error);
+  if (status == EDGE_OK) return EDGE_OK;
+  /* The next run comes here again. */
+  drop_segments(frame, 1, first);
+  const edge_status again = append_segment(frame, first, (edge_region){0}, error);
+  return again == EDGE_OK ? status : again;
+}
+
+edge_status edge_plan_from(edge_frame *frame, int32_t first, edge_error *error) {
+  enum { OUTPUTS_MAX = 16 };
+  edge_view before[OUTPUTS_MAX];
+  edge_step *step = &frame->steps[first];
+  const edge_step old = *step;
+  edge_region head = {.limit = frame->model->limits.arena_bytes};
+  edge_planner planner = {.frame = frame, .error = error, .memory = &head, .turn = step};
+  edge_segment *segment = planned_segment(frame, first);
+  const bool comparable = segment != NULL && step->node->output_count <= OUTPUTS_MAX;
+  for (int32_t i = 0; comparable && i < step->node->output_count; i++) {
+    before[i] = frame->views[step->node->outputs[i]];
+  }
+  edge_status status = ask_shape(&planner, step);
+  if (status == EDGE_DEFERRED) {
+    status = edge_step_fail(&planner, step, EDGE_UNSUPPORTED_OPERATOR,
+                            "expected inputs that say the output's shape, got others");
+  }
+  if (status != EDGE_OK) {
+    edge_region_release(&head);
+    return status;
+  }
+  if (comparable && step->scratch_size == old.scratch_size && same_outputs(frame, step, before)) {
+    edge_region_release(&segment->head);
+    segment->head = head;
+    step->scratch = old.scratch;
+    return EDGE_OK;
+  }
+  return plan_again(frame, first, head, error);
 }

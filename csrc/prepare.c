@@ -5,6 +5,9 @@
 #include "fold.h"
 #include "internal.h"
 
+/* Elements of a list of whole numbers that is always kept. */
+enum { SHORT_LIST = 64 };
+
 void *edge_node_params(edge_compiler *compiler, edge_node *node, size_t size) {
   node->params = edge_region_alloc(&compiler->model->region, 1, size, compiler->error);
   return node->params;
@@ -13,6 +16,19 @@ void *edge_node_params(edge_compiler *compiler, edge_node *node, size_t size) {
 void *edge_pack_alloc(edge_compiler *compiler, uint64_t count, uint64_t size) {
   void *memory = edge_region_alloc(&compiler->model->region, count, size, compiler->error);
   if (memory != NULL) compiler->model->packed_bytes += count * size;
+  return memory;
+}
+
+void *edge_fold_constant(edge_compiler *compiler, edge_node *node) {
+  edge_tensor *tensor = edge_node_output(compiler, node, 0);
+  const uint64_t size = edge_type_size(tensor->type);
+  void *memory =
+      edge_region_alloc(&compiler->temporary, edge_stored_count(tensor), size, compiler->error);
+  if (memory == NULL) return NULL;
+  tensor->data = memory;
+  tensor->data_size = edge_stored_count(tensor) * size;
+  tensor->is_constant = tensor->folded = true;
+  node->folded = true;
   return memory;
 }
 
@@ -25,7 +41,7 @@ edge_status edge_keep(edge_compiler *compiler, edge_tensor *tensor) {
 }
 
 static long long tensor_index(const edge_compiler *compiler, const edge_tensor *tensor) {
-  return tensor - compiler->model->tensors;
+  return tensor - compiler->graph->tensors;
 }
 
 edge_status edge_expect_type(edge_compiler *compiler, const edge_node *node,
@@ -213,35 +229,73 @@ static edge_status check_node(edge_compiler *compiler, const edge_node *node) {
                             "expected input %lld to be there, got none", (long long)i);
     }
   }
-  if (node->output_count != 1) {
+  const bool one = op->outputs_max == 0;
+  const int32_t least = one ? 1 : op->outputs_min;
+  const int32_t most = one ? 1 : op->outputs_max;
+  if (one && node->output_count != 1) {
     return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL, "expected 1 output, got %lld",
                           (long long)node->output_count);
   }
+  if (node->output_count < least || node->output_count > most) {
+    return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,
+                          "expected %lld ... %lld outputs, got %lld", (long long)least,
+                          (long long)most, (long long)node->output_count);
+  }
   return EDGE_OK;
 }
 
-static edge_status compile_all(edge_compiler *compiler) {
-  edge_model *model = compiler->model;
-  for (int32_t i = 0; i < model->node_count; i++) {
-    edge_node *node = &model->nodes[i];
-    node->kernel = "scalar";
-    EDGE_TRY(check_node(compiler, node));
-    EDGE_TRY(node->op->compile(compiler, node));
-    /* Every operator reads its first input when it runs, also where that is a constant. */
-    EDGE_TRY(edge_keep(compiler, &model->tensors[node->inputs[0]]));
-    node->options = (edge_table){0};
+/* Axes, shapes, begins and ends: what shape() functions ask for. */
+static bool is_short_list(const edge_tensor *tensor) {
+  const bool whole = tensor->type == EDGE_INT32 || tensor->type == EDGE_INT64;
+  return whole && edge_stored_count(tensor) <= SHORT_LIST;
+}
+
+/* Operators read their inputs when they run, also those that are constants: the first one always,
+ * the others where compile() asks for it. */
+static edge_status compile_node(edge_compiler *compiler, edge_node *node) {
+  node->kernel = "scalar";
+  EDGE_TRY(check_node(compiler, node));
+  EDGE_TRY(node->op->compile(compiler, node));
+  for (int32_t i = 0; i < node->input_count && !node->folded; i++) {
+    if (node->inputs[i] < 0) continue;
+    edge_tensor *tensor = &compiler->graph->tensors[node->inputs[i]];
+    if (i == 0 || is_short_list(tensor)) EDGE_TRY(edge_keep(compiler, tensor));
   }
-  for (int32_t i = 0; i < model->output_count; i++) {
-    EDGE_TRY(edge_keep(compiler, &model->tensors[model->outputs[i]]));
+  node->options = (edge_table){0};
+  node->custom = (edge_bytes){0};
+  return EDGE_OK;
+}
+
+static edge_status compile_graph(edge_compiler *compiler) {
+  edge_graph *graph = compiler->graph;
+  EDGE_TRY(edge_uses_read(graph, &compiler->temporary, &compiler->uses, compiler->error));
+  for (int32_t i = 0; i < graph->node_count; i++) {
+    EDGE_TRY(compile_node(compiler, &graph->nodes[i]));
+  }
+  for (int32_t i = 0; i < graph->output_count; i++) {
+    EDGE_TRY(edge_keep(compiler, &graph->tensors[graph->outputs[i]]));
   }
   return EDGE_OK;
+}
+
+static void forget_folded(edge_graph *graph) {
+  for (int32_t i = 0; i < graph->tensor_count; i++) {
+    if (graph->tensors[i].folded) graph->tensors[i].data = NULL;
+  }
 }
 
 edge_status edge_model_prepare(edge_model *model, edge_error *error) {
-  edge_region region = {.limit = model->region.limit};
-  edge_compiler compiler = {.model = model, .error = error};
-  edge_status status = edge_uses_read(model, &region, &compiler.uses, error);
-  if (status == EDGE_OK) status = compile_all(&compiler);
-  edge_region_release(&region);
+  edge_compiler compiler = {
+      .model = model,
+      .error = error,
+      .temporary = {.limit = model->region.limit, .secret = model->region.secret}};
+  edge_status status = EDGE_OK;
+  for (int32_t i = 0; i < model->graph_count && status == EDGE_OK; i++) {
+    compiler.graph = &model->graphs[i];
+    status = compile_graph(&compiler);
+    if (status != EDGE_OK) edge_report_subgraph(error, i);
+    forget_folded(compiler.graph);
+  }
+  edge_region_release(&compiler.temporary);
   return status;
 }

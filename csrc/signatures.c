@@ -2,7 +2,7 @@
 #include "graph.h"
 
 static edge_status read_signature_entries(edge_reader *r, const edge_vector *list, long long index,
-                                          bool main, edge_signature_entry *entries) {
+                                          const edge_graph *graph, edge_signature_entry *entries) {
   for (uint32_t i = 0; i < list->count; i++) {
     edge_table table;
     uint32_t tensor;
@@ -14,10 +14,10 @@ static edge_status read_signature_entries(edge_reader *r, const edge_vector *lis
     EDGE_TRY(
         edge_read_name(r, &table, TENSOR_MAP_NAME, "signature", index, &entries[i].name, &size));
     entries[i].name_size = size;
-    if (tensor > INT32_MAX || (main && (int64_t)tensor >= r->model->tensor_count)) {
+    if ((int64_t)tensor >= graph->tensor_count) {
       return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                        "signature %lld: expected tensor indices below %lld, got %lld", index,
-                       (long long)r->model->tensor_count, (long long)tensor);
+                       (long long)graph->tensor_count, (long long)tensor);
     }
     entries[i].tensor = (int32_t)tensor;
   }
@@ -35,10 +35,10 @@ static edge_status read_signature(edge_reader *r, const edge_table *table,
   }
   EDGE_TRY(edge_reader_count(r, "signature", index, inputs.count));
   EDGE_TRY(edge_reader_count(r, "signature", index, outputs.count));
-  if (signature->subgraph >= (uint32_t)r->model->subgraph_count) {
+  if (signature->subgraph >= (uint32_t)r->model->graph_count) {
     return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                      "signature %lld: expected a subgraph below %lld, got %lld", index,
-                     (long long)r->model->subgraph_count, (long long)signature->subgraph);
+                     (long long)r->model->graph_count, (long long)signature->subgraph);
   }
   EDGE_TRY(edge_read_name(r, table, SIGNATURE_KEY, "signature", index, &signature->key,
                           &signature->key_size));
@@ -47,9 +47,9 @@ static edge_status read_signature(edge_reader *r, const edge_table *table,
   if (signature->entries == NULL) return edge_no_memory(r->error);
   signature->input_count = (int32_t)inputs.count;
   signature->output_count = (int32_t)outputs.count;
-  const bool main = signature->subgraph == 0;
-  EDGE_TRY(read_signature_entries(r, &inputs, index, main, signature->entries));
-  return read_signature_entries(r, &outputs, index, main, signature->entries + inputs.count);
+  const edge_graph *graph = &r->model->graphs[signature->subgraph];
+  EDGE_TRY(read_signature_entries(r, &inputs, index, graph, signature->entries));
+  return read_signature_entries(r, &outputs, index, graph, signature->entries + inputs.count);
 }
 
 edge_status edge_read_signatures(edge_reader *r, const edge_table *root) {

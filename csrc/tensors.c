@@ -179,24 +179,30 @@ static edge_status read_tensor(edge_reader *r, const edge_table *table, edge_ten
 }
 
 edge_status edge_read_tensors(edge_reader *r, const edge_table *subgraph) {
+  const long long index = r->graph - r->model->graphs;
   edge_vector list;
   if (!edge_table_vector(subgraph, SUBGRAPH_TENSORS, 4, &list)) {
-    return edge_reader_malformed(r, "subgraph", 0, "tensors");
+    return edge_reader_malformed(r, "subgraph", index, "tensors");
   }
-  if (list.count == 0 || list.count > r->model->limits.tensors) {
-    return edge_fail(r->error, list.count ? EDGE_LIMIT_EXCEEDED : EDGE_MALFORMED_MODEL,
-                     "subgraph 0: expected 1 ... %lld tensors, got %lld",
-                     (long long)r->model->limits.tensors, (long long)list.count);
+  r->tensors += list.count;
+  if (r->tensors > r->model->limits.tensors) {
+    return edge_fail(r->error, EDGE_LIMIT_EXCEEDED,
+                     "subgraph %lld: expected at most %lld tensors in all, got %lld", index,
+                     (long long)r->model->limits.tensors, (long long)r->tensors);
   }
-  r->model->tensors = edge_reader_array(r, list.count, sizeof *r->model->tensors);
-  if (r->model->tensors == NULL) return edge_no_memory(r->error);
-  r->model->tensor_count = (int32_t)list.count;
+  if (list.count == 0 && index == 0) {
+    return edge_fail(r->error, EDGE_MALFORMED_MODEL,
+                     "subgraph 0: expected 1 or more tensors, got 0");
+  }
+  r->graph->tensors = edge_reader_array(r, list.count, sizeof *r->graph->tensors);
+  if (r->graph->tensors == NULL) return edge_no_memory(r->error);
+  r->graph->tensor_count = (int32_t)list.count;
   for (uint32_t i = 0; i < list.count; i++) {
     edge_table table;
     if (!edge_vector_table(&list, i, &table)) {
       return edge_reader_malformed(r, "tensor", i, "a table");
     }
-    EDGE_TRY(read_tensor(r, &table, &r->model->tensors[i], i));
+    EDGE_TRY(read_tensor(r, &table, &r->graph->tensors[i], i));
   }
   return EDGE_OK;
 }

@@ -59,6 +59,10 @@ cdef extern from "edge.h" nogil:
         void *data
         size_t bytes
 
+    ctypedef struct edge_interpreter_options:
+        int32_t threads
+        bool_t preserve_all_tensors
+
     ctypedef struct edge_operator_info:
         const char *name
         int32_t version
@@ -117,22 +121,27 @@ cdef extern from "edge.h" nogil:
                                   const edge_model_options *options, edge_model **model,
                                   edge_error *error)
     void edge_model_release(edge_model *model)
-    edge_status edge_model_describe(const edge_model *model, edge_model_info *info,
-                                    edge_error *error)
-    edge_status edge_model_operator(const edge_model *model, int32_t index,
+    edge_status edge_model_describe(const edge_model *model, int32_t subgraph,
+                                    edge_model_info *info, edge_error *error)
+    edge_status edge_model_operator(const edge_model *model, int32_t subgraph, int32_t index,
                                     edge_operator_info *info, edge_error *error)
     edge_status edge_model_signature(const edge_model *model, int32_t index, int32_t i,
                                      edge_signature_info *info, edge_signature_entry *entry,
                                      edge_error *error)
-    edge_status edge_interpreter_create(edge_model *model, int32_t threads,
+    edge_status edge_interpreter_create(edge_model *model,
+                                        const edge_interpreter_options *options,
                                         edge_interpreter **interpreter, edge_error *error)
     void edge_interpreter_release(edge_interpreter *interpreter)
-    edge_status edge_interpreter_resize(edge_interpreter *interpreter, int32_t tensor,
-                                        const int32_t *shape, int32_t rank, edge_error *error)
-    edge_status edge_interpreter_allocate(edge_interpreter *interpreter, edge_error *error)
-    edge_status edge_interpreter_invoke(edge_interpreter *interpreter, edge_error *error)
-    edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t index,
-                                        edge_tensor_info *info, edge_error *error)
+    edge_status edge_interpreter_resize(edge_interpreter *interpreter, int32_t subgraph,
+                                        int32_t tensor, const int32_t *shape, int32_t rank,
+                                        edge_error *error)
+    edge_status edge_interpreter_allocate(edge_interpreter *interpreter, int32_t subgraph,
+                                          edge_error *error)
+    edge_status edge_interpreter_invoke(edge_interpreter *interpreter, int32_t subgraph,
+                                        edge_error *error)
+    edge_status edge_interpreter_reset(edge_interpreter *interpreter, edge_error *error)
+    edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t subgraph,
+                                        int32_t index, edge_tensor_info *info, edge_error *error)
     void edge_cpu_describe(edge_cpu_info *info)
     bool_t edge_kernel_describe(uint32_t index, edge_kernel_info *info)
     edge_status edge_memory_map(size_t size, bool_t require, void **memory, size_t *locked,

@@ -99,13 +99,13 @@ cdef class Model:
             self.holds_view = False
             PyBuffer_Release(&self.view)
 
-    cdef int look(self, edge_model_info *info) except -1:
+    cdef int look(self, int32_t subgraph, edge_model_info *info) except -1:
         cdef edge_error error
-        return check(edge_model_describe(self.handle, info, &error), &error)
+        return check(edge_model_describe(self.handle, subgraph, info, &error), &error)
 
-    def describe(self):
+    def describe(self, int32_t subgraph=0):
         cdef edge_model_info info
-        self.look(&info)
+        self.look(subgraph, &info)
         return {
             "tensors": info.tensor_count,
             "operators": info.operator_count,
@@ -118,15 +118,15 @@ cdef class Model:
             "locked_bytes": info.locked_bytes,
         }
 
-    def operators(self):
+    def operators(self, int32_t subgraph=0):
         cdef edge_model_info model
         cdef edge_operator_info info
         cdef edge_error error
         cdef int32_t i
-        self.look(&model)
+        self.look(subgraph, &model)
         found = []
         for i in range(model.operator_count):
-            check(edge_model_operator(self.handle, i, &info, &error), &error)
+            check(edge_model_operator(self.handle, subgraph, i, &info, &error), &error)
             found.append({
                 "name": info.name.decode(),
                 "version": info.version,
@@ -143,7 +143,7 @@ cdef class Model:
         cdef edge_signature_entry entry
         cdef edge_error error
         cdef int32_t i, j
-        self.look(&model)
+        self.look(0, &model)
         found = []
         for i in range(model.signature_count):
             check(edge_model_signature(self.handle, i, 0, &info, NULL, &error), &error)
@@ -166,51 +166,60 @@ cdef class Interpreter:
     cdef edge_interpreter *handle
     cdef readonly Model model
 
-    def __cinit__(self, Model model not None, int32_t threads):
+    def __cinit__(self, Model model not None, int32_t threads, *, bint preserve_all_tensors=False):
+        cdef edge_interpreter_options options
         cdef edge_error error
         cdef edge_status status
+        memset(&options, 0, sizeof(options))
+        options.threads = threads
+        options.preserve_all_tensors = preserve_all_tensors
         self.model = model
         with nogil:
-            status = edge_interpreter_create(model.handle, threads, &self.handle, &error)
+            status = edge_interpreter_create(model.handle, &options, &self.handle, &error)
         check(status, &error)
 
     def __dealloc__(self):
         with nogil:
             edge_interpreter_release(self.handle)
 
-    def resize(self, int32_t tensor, tuple shape):
+    def resize(self, int32_t tensor, tuple shape, int32_t subgraph=0):
         cdef edge_error error
         cdef int32_t sizes[8]
         cdef Py_ssize_t i
         for i in range(min(len(shape), 8)):
             sizes[i] = shape[i]
-        check(edge_interpreter_resize(self.handle, tensor, sizes, <int32_t>len(shape), &error),
-              &error)
+        check(edge_interpreter_resize(self.handle, subgraph, tensor, sizes, <int32_t>len(shape),
+                                      &error), &error)
 
-    def allocate(self):
+    def allocate(self, int32_t subgraph=0):
         cdef edge_error error
         cdef edge_status status
         with nogil:
-            status = edge_interpreter_allocate(self.handle, &error)
+            status = edge_interpreter_allocate(self.handle, subgraph, &error)
         check(status, &error)
 
-    def invoke(self):
+    def invoke(self, int32_t subgraph=0):
         cdef edge_error error
         cdef edge_status status
         with nogil:
-            status = edge_interpreter_invoke(self.handle, &error)
+            status = edge_interpreter_invoke(self.handle, subgraph, &error)
         check(status, &error)
 
-    cdef int look(self, int32_t index, edge_tensor_info *info) except -1:
+    def reset(self):
         cdef edge_error error
-        cdef edge_status status = edge_interpreter_tensor(self.handle, index, info, &error)
+        check(edge_interpreter_reset(self.handle, &error), &error)
+
+    cdef int look(self, int32_t subgraph, int32_t index, edge_tensor_info *info) except -1:
+        cdef edge_error error
+        cdef edge_status status = edge_interpreter_tensor(self.handle, subgraph, index, info,
+                                                          &error)
         if status == EDGE_INVALID_ARGUMENT:
             raise errors.InputError("tensor", f"expected a tensor of the model, got index {index}")
         return check(status, &error)
 
-    def tensor(self, int32_t index):
+    def tensor(self, int32_t index, int32_t subgraph=0):
         cdef edge_tensor_info info
-        self.look(index, &info)
+        self.look(subgraph, index, &info)
         return {
             "name": text(info.name, info.name_size),
             "type": info.type,
@@ -221,10 +230,10 @@ cdef class Interpreter:
             "axis": info.quantization.axis,
         }
 
-    def write(self, int32_t index, value):
+    def write(self, int32_t index, value, int32_t subgraph=0):
         cdef edge_tensor_info info
         cdef Py_buffer view
-        self.look(index, &info)
+        self.look(subgraph, index, &info)
         PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
         try:
             self.check_size(&info, view.len)
@@ -232,10 +241,10 @@ cdef class Interpreter:
         finally:
             PyBuffer_Release(&view)
 
-    def read(self, int32_t index, into):
+    def read(self, int32_t index, into, int32_t subgraph=0):
         cdef edge_tensor_info info
         cdef Py_buffer view
-        self.look(index, &info)
+        self.look(subgraph, index, &info)
         PyObject_GetBuffer(into, &view, PyBUF_WRITABLE)
         try:
             self.check_size(&info, view.len)

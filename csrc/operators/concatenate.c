@@ -92,12 +92,12 @@ static edge_status concatenate_shape(edge_planner *planner, edge_step *step) {
   return edge_set_shape(planner, step, 0, first->rank, shape);
 }
 
-static void concatenate_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void concatenate_run(const edge_frame *frame, const edge_step *step) {
   const concatenate_state *s = step->state;
-  uint8_t *out = edge_out(interpreter, step, 0);
+  uint8_t *out = edge_out(frame, step, 0);
   for (int64_t r = 0; r < s->outer; r++) {
     for (int32_t i = 0; i < step->node->input_count; i++) {
-      const uint8_t *in = edge_in(interpreter, step, i);
+      const uint8_t *in = edge_in(frame, step, i);
       memcpy(out, in + r * s->rows[i], (size_t)s->rows[i]);
       out += s->rows[i];
     }

@@ -112,7 +112,7 @@ static edge_status conv_compile(edge_compiler *c, edge_node *node) {
 static const ptrdiff_t *plan_runs(edge_planner *planner, const conv_params *p,
                                   const conv_state *s) {
   const uint32_t runs = p->matrices[0].runs;
-  ptrdiff_t *offsets = edge_region_alloc(&planner->interpreter->plan, (uint64_t)p->groups * runs,
+  ptrdiff_t *offsets = edge_region_alloc(planner->memory, (uint64_t)p->groups * runs,
                                          sizeof *offsets, planner->error);
   if (offsets == NULL) return NULL;
   ptrdiff_t *at = offsets;
@@ -127,7 +127,7 @@ static const ptrdiff_t *plan_runs(edge_planner *planner, const conv_params *p,
 }
 
 static void plan_tasks(edge_planner *planner, const conv_params *p, conv_state *s) {
-  const int32_t threads = planner->interpreter->threads;
+  const int32_t threads = planner->frame->threads;
   const int64_t wanted = threads > 1 ? 2 * (int64_t)threads : 1;
   const int32_t rows = s->band.window.y.output;
   s->band_rows = edge_band_split(&s->band, rows, wanted / s->batches);
@@ -143,7 +143,7 @@ static edge_status conv_shape(edge_planner *planner, edge_step *step) {
   EDGE_TRY(edge_expect_image(planner, step, input, p->group_channels * p->groups));
   conv_state *s = edge_step_state(planner, step, sizeof *s);
   if (s == NULL) return edge_no_memory(planner->error);
-  const edge_kernels *kernels = planner->interpreter->model->kernels;
+  const edge_kernels *kernels = planner->frame->model->kernels;
   s->band =
       (edge_band){.window = p->window, .element = kernels->lhs_size, .convert = kernels->qs8_lhs};
   EDGE_TRY(edge_window_place(planner, step, input->shape, &s->band.window));
@@ -166,7 +166,7 @@ static edge_status conv_shape(edge_planner *planner, edge_step *step) {
 /* ---- run --------------------------------------------------------------------------------- */
 
 typedef struct conv_job {
-  const edge_interpreter *interpreter;
+  const edge_frame *frame;
   const edge_step *step;
 } conv_job;
 
@@ -193,15 +193,15 @@ static void conv_task(void *context, uint32_t task, uint32_t worker) {
   const edge_step *step = job->step;
   const conv_params *p = step->node->params;
   const conv_state *s = step->state;
-  const edge_kernels *kernels = job->interpreter->model->kernels;
+  const edge_kernels *kernels = job->frame->model->kernels;
   const uint32_t piece = task % s->panel_pieces;
   const int32_t band = (int32_t)(task / s->panel_pieces) % s->bands;
   const int32_t batch = (int32_t)(task / s->panel_pieces) / s->bands;
   const int32_t first = band * s->band_rows;
   const int32_t rows = (int32_t)edge_min(s->band_rows, s->band.window.y.output - first);
-  uint8_t *lhs = edge_scratch(job->interpreter, step, worker);
-  const int8_t *image = (const int8_t *)edge_in(job->interpreter, step, 0) + batch * s->image_bytes;
-  int8_t *out = (int8_t *)edge_out(job->interpreter, step, 0) + batch * s->output_bytes +
+  uint8_t *lhs = edge_scratch(job->frame, step, worker);
+  const int8_t *image = (const int8_t *)edge_in(job->frame, step, 0) + batch * s->image_bytes;
+  int8_t *out = (int8_t *)edge_out(job->frame, step, 0) + batch * s->output_bytes +
                 (int64_t)first * s->band.window.x.output * p->outputs;
   edge_band_fill(&s->band, image, first, rows, lhs);
   for (int32_t g = 0; g < p->groups; g++) {
@@ -215,10 +215,10 @@ static void conv_task(void *context, uint32_t task, uint32_t worker) {
   }
 }
 
-static void conv_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void conv_run(const edge_frame *frame, const edge_step *step) {
   const conv_state *s = step->state;
-  conv_job job = {interpreter, step};
-  edge_pool_run(interpreter->pool, conv_task, &job,
+  conv_job job = {frame, step};
+  edge_pool_run(frame->pool, conv_task, &job,
                 (uint32_t)s->batches * (uint32_t)s->bands * s->panel_pieces);
 }
 

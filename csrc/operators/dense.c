@@ -168,8 +168,8 @@ static edge_status dense_shape(edge_planner *planner, edge_step *step) {
   }
   EDGE_TRY(edge_set_shape(planner, step, 0, rank, shape));
   if (p->plain) return EDGE_OK;
-  const uint32_t element = planner->interpreter->model->kernels->lhs_size;
-  const int32_t threads = planner->interpreter->threads;
+  const uint32_t element = planner->frame->model->kernels->lhs_size;
+  const int32_t threads = planner->frame->threads;
   const int64_t wanted = threads > 1 ? 2 * (int64_t)threads : 1;
   const int64_t fit = edge_max(1, BAND_BYTES / ((int64_t)p->depth * element));
   s->band_rows = (int32_t)edge_min(s->rows, fit);
@@ -184,7 +184,7 @@ static edge_status dense_shape(edge_planner *planner, edge_step *step) {
 /* ---- run --------------------------------------------------------------------------------- */
 
 typedef struct dense_job {
-  const edge_interpreter *interpreter;
+  const edge_frame *frame;
   const edge_step *step;
 } dense_job;
 
@@ -193,13 +193,13 @@ static void packed_task(void *context, uint32_t task, uint32_t worker) {
   const dense_job *job = context;
   const dense_params *p = job->step->node->params;
   const dense_state *s = job->step->state;
-  const edge_kernels *kernels = job->interpreter->model->kernels;
+  const edge_kernels *kernels = job->frame->model->kernels;
   const uint32_t piece = task % s->panel_pieces;
   const int64_t first = (int64_t)(task / s->panel_pieces) * s->band_rows;
   const int64_t rows = edge_min(s->band_rows, s->rows - first);
-  void *lhs = edge_scratch(job->interpreter, job->step, worker);
-  const int8_t *input = edge_in(job->interpreter, job->step, 0);
-  int8_t *out = edge_out(job->interpreter, job->step, 0);
+  void *lhs = edge_scratch(job->frame, job->step, worker);
+  const int8_t *input = edge_in(job->frame, job->step, 0);
+  int8_t *out = edge_out(job->frame, job->step, 0);
   kernels->qs8_lhs(lhs, input + first * p->depth, (size_t)(rows * p->depth));
   const edge_matrix_rows call = {.rows = (size_t)rows,
                                  .lhs = lhs,
@@ -214,14 +214,14 @@ static void packed_task(void *context, uint32_t task, uint32_t worker) {
   }
 }
 
-static void run_plain(const edge_interpreter *interpreter, const edge_step *step) {
+static void run_plain(const edge_frame *frame, const edge_step *step) {
   const dense_params *p = step->node->params;
   const dense_state *s = step->state;
-  const int8_t *input = edge_in(interpreter, step, 0);
-  const int8_t *weights = edge_in(interpreter, step, 1);
+  const int8_t *input = edge_in(frame, step, 0);
+  const int8_t *weights = edge_in(frame, step, 1);
   const bool biased = step->node->input_count > 2 && step->node->inputs[2] >= 0;
-  const int32_t *bias = biased ? edge_in(interpreter, step, 2) : NULL;
-  int8_t *out = edge_out(interpreter, step, 0);
+  const int32_t *bias = biased ? edge_in(frame, step, 2) : NULL;
+  int8_t *out = edge_out(frame, step, 0);
   for (int64_t r = 0; r < s->rows; r++) {
     for (int32_t n = 0; n < p->outputs; n++) {
       const int8_t *x = input + r * p->depth;
@@ -236,15 +236,15 @@ static void run_plain(const edge_interpreter *interpreter, const edge_step *step
   }
 }
 
-static void dense_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void dense_run(const edge_frame *frame, const edge_step *step) {
   const dense_params *p = step->node->params;
   const dense_state *s = step->state;
   if (p->plain) {
-    run_plain(interpreter, step);
+    run_plain(frame, step);
     return;
   }
-  dense_job job = {interpreter, step};
-  edge_pool_run(interpreter->pool, packed_task, &job, (uint32_t)s->bands * s->panel_pieces);
+  dense_job job = {frame, step};
+  edge_pool_run(frame->pool, packed_task, &job, (uint32_t)s->bands * s->panel_pieces);
 }
 
 const edge_operator edge_operator_fully_connected = {

@@ -115,7 +115,7 @@ static const ptrdiff_t *plan_taps(edge_planner *planner, const edge_band *band) 
   const int32_t width = band->window.x.kernel;
   const int32_t count = band->window.y.kernel * width;
   ptrdiff_t *taps =
-      edge_region_alloc(&planner->interpreter->plan, (uint64_t)count, sizeof *taps, planner->error);
+      edge_region_alloc(planner->memory, (uint64_t)count, sizeof *taps, planner->error);
   for (int32_t t = 0; taps != NULL && t < count; t++) {
     taps[t] = t / width * band->dilation_y + t % width * band->dilation_x;
   }
@@ -134,7 +134,7 @@ static edge_status depthwise_shape(edge_planner *planner, edge_step *step) {
   const int32_t shape[4] = {input->shape[0], s->band.window.y.output, s->band.window.x.output,
                             p->channels * p->multiplier};
   EDGE_TRY(edge_set_shape(planner, step, 0, 4, shape));
-  const int32_t threads = planner->interpreter->threads;
+  const int32_t threads = planner->frame->threads;
   s->batches = input->shape[0];
   s->band_rows =
       edge_band_split(&s->band, shape[1], threads > 1 ? 2 * (int64_t)threads / s->batches : 1);
@@ -149,7 +149,7 @@ static edge_status depthwise_shape(edge_planner *planner, edge_step *step) {
 }
 
 typedef struct depthwise_job {
-  const edge_interpreter *interpreter;
+  const edge_frame *frame;
   const edge_step *step;
 } depthwise_job;
 
@@ -162,10 +162,9 @@ static void depthwise_task(void *context, uint32_t task, uint32_t worker) {
   const int32_t first = (int32_t)task % s->bands * s->band_rows;
   const int32_t rows = (int32_t)edge_min(s->band_rows, w->y.output - first);
   const int32_t channels = p->channels * p->multiplier;
-  const int8_t *image =
-      (const int8_t *)edge_in(job->interpreter, job->step, 0) + batch * s->image_bytes;
-  int8_t *out = (int8_t *)edge_out(job->interpreter, job->step, 0) + batch * s->output_bytes;
-  uint8_t *band = edge_scratch(job->interpreter, job->step, worker);
+  const int8_t *image = (const int8_t *)edge_in(job->frame, job->step, 0) + batch * s->image_bytes;
+  int8_t *out = (int8_t *)edge_out(job->frame, job->step, 0) + batch * s->output_bytes;
+  uint8_t *band = edge_scratch(job->frame, job->step, worker);
   edge_qs8_dwconv call = {.pixels = (size_t)w->x.output,
                           .channels = (size_t)channels,
                           .tap_count = (size_t)(w->y.kernel * w->x.kernel),
@@ -178,14 +177,14 @@ static void depthwise_task(void *context, uint32_t task, uint32_t worker) {
   for (int32_t y = 0; y < rows; y++) {
     call.input = (const int8_t *)band + y * s->band.step_y;
     call.out = out + ((int64_t)first + y) * w->x.output * channels;
-    job->interpreter->model->kernels->qs8_dwconv(&call);
+    job->frame->model->kernels->qs8_dwconv(&call);
   }
 }
 
-static void depthwise_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void depthwise_run(const edge_frame *frame, const edge_step *step) {
   const depthwise_state *s = step->state;
-  depthwise_job job = {interpreter, step};
-  edge_pool_run(interpreter->pool, depthwise_task, &job, (uint32_t)s->batches * (uint32_t)s->bands);
+  depthwise_job job = {frame, step};
+  edge_pool_run(frame->pool, depthwise_task, &job, (uint32_t)s->batches * (uint32_t)s->bands);
 }
 
 const edge_operator edge_operator_depthwise_conv_2d = {

@@ -122,14 +122,14 @@ static int8_t finish_fixed(const mean_params *p, const mean_state *s, int32_t su
   return (int8_t)edge_clamp(value, INT8_MIN, INT8_MAX);
 }
 
-static void mean_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void mean_run(const edge_frame *frame, const edge_step *step) {
   const mean_params *p = step->node->params;
   const mean_state *s = step->state;
   const int64_t sums = (int64_t)edge_reduce_sums(&s->reduce);
-  int32_t *sum = (int32_t *)(void *)edge_scratch(interpreter, step, 0);
-  int8_t *out = edge_out(interpreter, step, 0);
+  int32_t *sum = (int32_t *)(void *)edge_scratch(frame, step, 0);
+  int8_t *out = edge_out(frame, step, 0);
   memset(sum, 0, (size_t)sums * sizeof *sum);
-  edge_reduce_sum(&s->reduce, interpreter->model->kernels, edge_in(interpreter, step, 0), sum);
+  edge_reduce_sum(&s->reduce, frame->model->kernels, edge_in(frame, step, 0), sum);
   for (int64_t i = 0; i < sums; i++) {
     out[i] = p->xnn ? finish_float(s, sum[i]) : finish_fixed(p, s, sum[i], i);
   }

@@ -110,15 +110,15 @@ static void run_fixed(void *context, int64_t out, int64_t a, ptrdiff_t stride_a,
   }
 }
 
-static void mul_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void mul_run(const edge_frame *frame, const edge_step *step) {
   static edge_broadcast_run_fn *const runs[] = {run_float, run_square, run_fixed};
   const edge_broadcast *broadcast = step->state;
   const mul_params *p = step->node->params;
   mul_job job = {.p = p,
-                 .kernels = interpreter->model->kernels,
-                 .a = edge_in(interpreter, step, 0),
-                 .b = edge_in(interpreter, step, 1),
-                 .out = edge_out(interpreter, step, 0),
+                 .kernels = frame->model->kernels,
+                 .a = edge_in(frame, step, 0),
+                 .b = edge_in(frame, step, 1),
+                 .out = edge_out(frame, step, 0),
                  .by_runs = edge_broadcast_five_fold(broadcast)};
   edge_broadcast_walk(broadcast, runs[p->rule], &job);
 }

@@ -126,16 +126,16 @@ static void pad_dimension(const pad_params *p, const edge_view *in, const edge_v
   *to += p->after[d] * inner * p->size;
 }
 
-static void pad_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void pad_run(const edge_frame *frame, const edge_step *step) {
   const pad_params *p = step->node->params;
-  const uint8_t *from = edge_in(interpreter, step, 0);
-  uint8_t *to = edge_out(interpreter, step, 0);
+  const uint8_t *from = edge_in(frame, step, 0);
+  uint8_t *to = edge_out(frame, step, 0);
   if (p->rank == 0) {
     memcpy(to, from, p->size);
     return;
   }
-  pad_dimension(p, &interpreter->views[step->node->inputs[0]],
-                &interpreter->views[step->node->outputs[0]], 0, &from, &to);
+  pad_dimension(p, &frame->views[step->node->inputs[0]], &frame->views[step->node->outputs[0]], 0,
+                &from, &to);
 }
 
 const edge_operator edge_operator_pad = {

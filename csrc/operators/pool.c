@@ -118,7 +118,7 @@ static void inside(const edge_axis *axis, int32_t output, int32_t *from, int32_t
 }
 
 typedef struct pool_job {
-  const edge_interpreter *interpreter;
+  const edge_frame *frame;
   const edge_step *step;
 } pool_job;
 
@@ -150,12 +150,12 @@ static void average_task(void *context, uint32_t task, uint32_t worker) {
   const int32_t batch = (int32_t)task / s->window.y.output;
   const int32_t y = (int32_t)task % s->window.y.output;
   const int64_t row = (int64_t)s->window.x.output * s->channels;
-  const int8_t *image = (const int8_t *)edge_in(job->interpreter, job->step, 0) +
+  const int8_t *image = (const int8_t *)edge_in(job->frame, job->step, 0) +
                         (int64_t)batch * s->window.y.input * s->window.x.input * s->channels;
-  int8_t *out = (int8_t *)edge_out(job->interpreter, job->step, 0) + task * row;
-  int32_t *sums = (int32_t *)(void *)edge_scratch(job->interpreter, job->step, worker);
+  int8_t *out = (int8_t *)edge_out(job->frame, job->step, 0) + task * row;
+  int32_t *sums = (int32_t *)(void *)edge_scratch(job->frame, job->step, worker);
   for (int32_t x = 0; x < s->window.x.output; x++) {
-    average_pixel(job->interpreter->model->kernels, p, s, image, y, x, sums,
+    average_pixel(job->frame->model->kernels, p, s, image, y, x, sums,
                   out + (int64_t)x * s->channels);
   }
 }
@@ -167,10 +167,10 @@ static void max_task(void *context, uint32_t task, uint32_t worker) {
   const int32_t batch = (int32_t)task / s->window.y.output;
   const int32_t y = (int32_t)task % s->window.y.output;
   const int64_t row = (int64_t)s->window.x.output * s->channels;
-  const int8_t *image = (const int8_t *)edge_in(job->interpreter, job->step, 0) +
+  const int8_t *image = (const int8_t *)edge_in(job->frame, job->step, 0) +
                         (int64_t)batch * s->window.y.input * s->window.x.input * s->channels;
-  int8_t *out = (int8_t *)edge_out(job->interpreter, job->step, 0) + task * row;
-  const int8_t **cells = (const int8_t **)(void *)edge_scratch(job->interpreter, job->step, worker);
+  int8_t *out = (int8_t *)edge_out(job->frame, job->step, 0) + task * row;
+  const int8_t **cells = (const int8_t **)(void *)edge_scratch(job->frame, job->step, worker);
   for (int32_t x = 0; x < s->window.x.output; x++) {
     int32_t y0, y1, x0, x1;
     size_t count = 0;
@@ -181,24 +181,23 @@ static void max_task(void *context, uint32_t task, uint32_t worker) {
         cells[count++] = image + ((int64_t)iy * s->window.x.input + ix) * s->channels;
       }
     }
-    job->interpreter->model->kernels->s8_maxpool(out + (int64_t)x * s->channels, cells, count,
-                                                 (size_t)s->channels, (int8_t)p->range.min,
-                                                 (int8_t)p->range.max);
+    job->frame->model->kernels->s8_maxpool(out + (int64_t)x * s->channels, cells, count,
+                                           (size_t)s->channels, (int8_t)p->range.min,
+                                           (int8_t)p->range.max);
   }
 }
 
-static void average_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void average_run(const edge_frame *frame, const edge_step *step) {
   const pool_state *s = step->state;
-  pool_job job = {interpreter, step};
-  edge_pool_run(interpreter->pool, average_task, &job,
+  pool_job job = {frame, step};
+  edge_pool_run(frame->pool, average_task, &job,
                 (uint32_t)s->batches * (uint32_t)s->window.y.output);
 }
 
-static void max_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void max_run(const edge_frame *frame, const edge_step *step) {
   const pool_state *s = step->state;
-  pool_job job = {interpreter, step};
-  edge_pool_run(interpreter->pool, max_task, &job,
-                (uint32_t)s->batches * (uint32_t)s->window.y.output);
+  pool_job job = {frame, step};
+  edge_pool_run(frame->pool, max_task, &job, (uint32_t)s->batches * (uint32_t)s->window.y.output);
 }
 
 const edge_operator edge_operator_average_pool_2d = {

@@ -155,11 +155,11 @@ static void quantize_floats_fixed(const quantize_params *p, const float *in, siz
   }
 }
 
-static void quantize_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void quantize_run(const edge_frame *frame, const edge_step *step) {
   const quantize_params *p = step->node->params;
-  const size_t count = (size_t)interpreter->views[step->node->outputs[0]].bytes;
-  const void *in = edge_in(interpreter, step, 0);
-  uint8_t *out = edge_out(interpreter, step, 0);
+  const size_t count = (size_t)frame->views[step->node->outputs[0]].bytes;
+  const void *in = edge_in(frame, step, 0);
+  uint8_t *out = edge_out(frame, step, 0);
   if (p->rule == QUANTIZE_FLOAT) {
     quantize_floats(p, in, count, out);
     return;
@@ -168,7 +168,7 @@ static void quantize_run(const edge_interpreter *interpreter, const edge_step *s
     quantize_floats_fixed(p, in, count, out);
     return;
   }
-  const edge_kernels *kernels = interpreter->model->kernels;
+  const edge_kernels *kernels = frame->model->kernels;
   const size_t vector = count / 16 * 16;
   kernels->x8_lut(out, in, vector, p->vector.bytes);
   kernels->x8_lut(out + vector, (const uint8_t *)in + vector, count - vector, p->rest.bytes);
@@ -199,11 +199,11 @@ static edge_status dequantize_compile(edge_compiler *c, edge_node *node) {
   return EDGE_OK;
 }
 
-static void dequantize_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void dequantize_run(const edge_frame *frame, const edge_step *step) {
   const dequantize_params *p = step->node->params;
-  const uint8_t *in = edge_in(interpreter, step, 0);
-  float *out = edge_out(interpreter, step, 0);
-  const size_t count = (size_t)interpreter->views[step->node->outputs[0]].bytes / sizeof *out;
+  const uint8_t *in = edge_in(frame, step, 0);
+  float *out = edge_out(frame, step, 0);
+  const size_t count = (size_t)frame->views[step->node->outputs[0]].bytes / sizeof *out;
   const size_t vector = p->xnn ? 0 : count / 8 * 8;
   const float offset = (float)((double)-p->input.zero_point * (double)p->input.scale);
   for (size_t i = 0; i < count; i++) {

@@ -132,10 +132,10 @@ static edge_status reshape_shape(edge_planner *planner, edge_step *step) {
   return EDGE_OK;
 }
 
-static void reshape_run(const edge_interpreter *interpreter, const edge_step *step) {
-  const void *in = edge_in(interpreter, step, 0);
-  void *out = edge_out(interpreter, step, 0);
-  if (out != in) memcpy(out, in, interpreter->views[step->node->outputs[0]].bytes);
+static void reshape_run(const edge_frame *frame, const edge_step *step) {
+  const void *in = edge_in(frame, step, 0);
+  void *out = edge_out(frame, step, 0);
+  if (out != in) memcpy(out, in, frame->views[step->node->outputs[0]].bytes);
 }
 
 const edge_operator edge_operator_reshape = {

@@ -77,11 +77,11 @@ static void softmax_row(const softmax_params *p, const int8_t *in, int32_t depth
   }
 }
 
-static void softmax_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void softmax_run(const edge_frame *frame, const edge_step *step) {
   const softmax_params *p = step->node->params;
   const softmax_state *s = step->state;
-  const int8_t *in = edge_in(interpreter, step, 0);
-  int8_t *out = edge_out(interpreter, step, 0);
+  const int8_t *in = edge_in(frame, step, 0);
+  int8_t *out = edge_out(frame, step, 0);
   for (int64_t r = 0; r < s->rows; r++) {
     softmax_row(p, in + r * s->depth, s->depth, out + r * s->depth);
   }

@@ -93,11 +93,11 @@ static uint8_t *move_run(const transpose_params *p, const uint8_t *in, int64_t c
   return out + count * p->size;
 }
 
-static void transpose_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void transpose_run(const edge_frame *frame, const edge_step *step) {
   const transpose_params *p = step->node->params;
   const transpose_state *s = step->state;
-  const uint8_t *in = edge_in(interpreter, step, 0);
-  uint8_t *out = edge_out(interpreter, step, 0);
+  const uint8_t *in = edge_in(frame, step, 0);
+  uint8_t *out = edge_out(frame, step, 0);
   const int32_t last = s->rank - 1;
   int64_t index[EDGE_MAX_RANK] = {0};
   int64_t runs = 1;

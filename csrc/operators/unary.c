@@ -126,11 +126,10 @@ static edge_status unary_shape(edge_planner *planner, edge_step *step) {
   return edge_set_shape(planner, step, 0, input->rank, input->shape);
 }
 
-static void unary_run(const edge_interpreter *interpreter, const edge_step *step) {
+static void unary_run(const edge_frame *frame, const edge_step *step) {
   const unary_params *p = step->node->params;
-  interpreter->model->kernels->x8_lut(edge_out(interpreter, step, 0), edge_in(interpreter, step, 0),
-                                      (size_t)interpreter->views[step->node->outputs[0]].bytes,
-                                      p->table.bytes);
+  frame->model->kernels->x8_lut(edge_out(frame, step, 0), edge_in(frame, step, 0),
+                                (size_t)frame->views[step->node->outputs[0]].bytes, p->table.bytes);
 }
 
 #define EDGE_UNARY(symbol, code_, name_, version_, compile_)               \

@@ -38,9 +38,9 @@ static uint64_t read_all(const edge_model *model, const edge_interpreter *interp
   edge_model_info info;
   edge_tensor_info tensor;
   uint64_t sum = 0;
-  (void)edge_model_describe(model, &info, NULL);
+  (void)edge_model_describe(model, 0, &info, NULL);
   for (int32_t i = 0; i < info.tensor_count; i++) {
-    if (edge_interpreter_tensor(interpreter, i, &tensor, NULL) != EDGE_OK) abort();
+    if (edge_interpreter_tensor(interpreter, 0, i, &tensor, NULL) != EDGE_OK) abort();
     sum += touch(tensor.name, tensor.name_size) + touch(tensor.data, tensor.bytes) +
            touch(tensor.quantization.scale, 4 * (size_t)tensor.quantization.count) +
            touch(tensor.quantization.zero_point, 8 * (size_t)tensor.quantization.count);
@@ -60,7 +60,7 @@ static uint64_t read_all(const edge_model *model, const edge_interpreter *interp
 static uint64_t work_of(const edge_model *model) {
   edge_operator_info info;
   uint64_t sum = 0;
-  for (int32_t i = 0; edge_model_operator(model, i, &info, NULL) == EDGE_OK; i++) sum += info.macs;
+  for (int32_t i = 0; edge_model_operator(model, 0, i, &info, NULL) == EDGE_OK; i++) sum += info.macs;
   return sum;
 }
 
@@ -68,31 +68,31 @@ static void fill_inputs(const edge_model *model, const edge_interpreter *interpr
                         uint64_t hash) {
   edge_model_info info;
   edge_tensor_info tensor;
-  (void)edge_model_describe(model, &info, NULL);
+  (void)edge_model_describe(model, 0, &info, NULL);
   for (int32_t i = 0; i < info.input_count; i++) {
-    if (edge_interpreter_tensor(interpreter, info.inputs[i], &tensor, NULL) != EDGE_OK) abort();
+    if (edge_interpreter_tensor(interpreter, 0, info.inputs[i], &tensor, NULL) != EDGE_OK) abort();
     if (tensor.data != NULL) memset(tensor.data, (int)(hash >> 8 * (i % 8)), tensor.bytes);
   }
 }
 
 static void run(const edge_model *model, edge_interpreter *interpreter, uint64_t hash) {
-  if (edge_interpreter_allocate(interpreter, NULL) != EDGE_OK) return;
+  if (edge_interpreter_allocate(interpreter, 0, NULL) != EDGE_OK) return;
   fill_inputs(model, interpreter, hash);
   if (work_of(model) > WORK_MAX) return;
-  if (edge_interpreter_invoke(interpreter, NULL) != EDGE_OK) abort();
+  if (edge_interpreter_invoke(interpreter, 0, NULL) != EDGE_OK) abort();
   (void)read_all(model, interpreter);
 }
 
 static void resize(const edge_model *model, edge_interpreter *interpreter, uint64_t hash) {
   edge_model_info info;
   edge_tensor_info tensor;
-  (void)edge_model_describe(model, &info, NULL);
+  (void)edge_model_describe(model, 0, &info, NULL);
   for (int32_t i = 0; i < info.input_count; i++) {
-    if (edge_interpreter_tensor(interpreter, info.inputs[i], &tensor, NULL) != EDGE_OK) abort();
+    if (edge_interpreter_tensor(interpreter, 0, info.inputs[i], &tensor, NULL) != EDGE_OK) abort();
     for (int32_t d = 0; d < tensor.rank; d++) {
       if (hash >> (i + d) % 60 & 1) tensor.shape[d] = (int32_t)(hash >> (i + d) % 32 & 7);
     }
-    (void)edge_interpreter_resize(interpreter, info.inputs[i], tensor.shape, tensor.rank, NULL);
+    (void)edge_interpreter_resize(interpreter, 0, info.inputs[i], tensor.shape, tensor.rank, NULL);
   }
 }
 
@@ -114,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   }
   if (options.transient) memset(copy, 0xA5, size);
-  if (edge_interpreter_create(model, hash & 16 ? 2 : 1, &interpreter, NULL) == EDGE_OK) {
+  if (edge_interpreter_create(model, &(edge_interpreter_options){.threads = hash & 16 ? 2 : 1}, &interpreter, NULL) == EDGE_OK) {
     run(model, interpreter, hash);
     resize(model, interpreter, hash);
     run(model, interpreter, hash);

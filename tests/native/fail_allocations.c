@@ -125,14 +125,14 @@ static void die(const char *what, const edge_error *error) {
 static edge_status run(edge_interpreter *interpreter, const edge_model_info *info, uint64_t *sum,
                        edge_error *error) {
   edge_tensor_info tensor;
-  TRY(edge_interpreter_allocate(interpreter, error));
+  TRY(edge_interpreter_allocate(interpreter, 0, error));
   for (int32_t i = 0; i < info->input_count; i++) {
-    TRY(edge_interpreter_tensor(interpreter, info->inputs[i], &tensor, error));
+    TRY(edge_interpreter_tensor(interpreter, 0, info->inputs[i], &tensor, error));
     memset(tensor.data, 0x11, tensor.bytes);
   }
-  TRY(edge_interpreter_invoke(interpreter, error));
+  TRY(edge_interpreter_invoke(interpreter, 0, error));
   for (int32_t i = 0; i < info->output_count; i++) {
-    TRY(edge_interpreter_tensor(interpreter, info->outputs[i], &tensor, error));
+    TRY(edge_interpreter_tensor(interpreter, 0, info->outputs[i], &tensor, error));
     for (size_t b = 0; b < tensor.bytes; b++) *sum = *sum * 31 + ((uint8_t *)tensor.data)[b];
   }
   return EDGE_OK;
@@ -143,14 +143,14 @@ static edge_status use(edge_model *model, uint64_t *sum, edge_error *error) {
   edge_model_info info;
   edge_interpreter *interpreter;
   edge_tensor_info tensor;
-  TRY(edge_model_describe(model, &info, error));
-  TRY(edge_interpreter_create(model, 2, &interpreter, error));
+  TRY(edge_model_describe(model, 0, &info, error));
+  TRY(edge_interpreter_create(model, &(edge_interpreter_options){.threads = 2}, &interpreter, error));
   edge_status status = run(interpreter, &info, sum, error);
   if (status == EDGE_OK) {
-    status = edge_interpreter_tensor(interpreter, info.inputs[0], &tensor, error);
+    status = edge_interpreter_tensor(interpreter, 0, info.inputs[0], &tensor, error);
   }
   if (status == EDGE_OK) {
-    status = edge_interpreter_resize(interpreter, info.inputs[0], tensor.shape, tensor.rank, error);
+    status = edge_interpreter_resize(interpreter, 0, info.inputs[0], tensor.shape, tensor.rank, error);
   }
   if (status == EDGE_OK) status = run(interpreter, &info, sum, error);
   edge_interpreter_release(interpreter);

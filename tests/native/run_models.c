@@ -45,23 +45,23 @@ static void hash(const edge_tensor_info *tensor, uint64_t *digest) { /* FNV-1a *
 static edge_status run(edge_model *model, int threads, uint64_t *digest, edge_error *error) {
   edge_model_info info;
   edge_interpreter *interpreter = NULL;
-  edge_status status = edge_model_describe(model, &info, error);
+  edge_status status = edge_model_describe(model, 0, &info, error);
   if (status == EDGE_OK) {
-    status = edge_interpreter_create(model, threads, &interpreter, error);
+    status = edge_interpreter_create(model, &(edge_interpreter_options){.threads = threads}, &interpreter, error);
   }
   if (status == EDGE_OK) {
-    status = edge_interpreter_allocate(interpreter, error);
+    status = edge_interpreter_allocate(interpreter, 0, error);
   }
   uint64_t state = 0x9E3779B97F4A7C15U;
   edge_tensor_info tensor;
   for (int n = 0; n < RUNS && status == EDGE_OK; n++) {
     for (int32_t i = 0; i < info.input_count; i++) {
-      edge_interpreter_tensor(interpreter, info.inputs[i], &tensor, error);
+      edge_interpreter_tensor(interpreter, 0, info.inputs[i], &tensor, error);
       fill(&tensor, &state);
     }
-    status = edge_interpreter_invoke(interpreter, error);
+    status = edge_interpreter_invoke(interpreter, 0, error);
     for (int32_t i = 0; i < info.output_count && status == EDGE_OK; i++) {
-      edge_interpreter_tensor(interpreter, info.outputs[i], &tensor, error);
+      edge_interpreter_tensor(interpreter, 0, info.outputs[i], &tensor, error);
       hash(&tensor, digest);
     }
   }
