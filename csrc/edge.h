@@ -83,6 +83,7 @@ typedef struct edge_limits {
   uint64_t arena_bytes;  /* activations, scratch and variables of one interpreter, and as much
                             again for the tables of its plans, default 2^31 - 1 */
   uint64_t packed_bytes; /* packed weights of one model, default 2^32 */
+  uint64_t calls;        /* of subgraphs by IF, WHILE and CALL_ONCE in one invoke, default 2^20 */
 } edge_limits;
 
 typedef struct edge_model_options {
@@ -209,7 +210,7 @@ EDGE_API edge_status edge_interpreter_allocate(edge_interpreter *interpreter, in
                                                edge_error *error);
 EDGE_API edge_status edge_interpreter_invoke(edge_interpreter *interpreter, int32_t subgraph,
                                              edge_error *error);
-/* Sets variable tensors to zero and resource variables to what they are before the first invoke. */
+/* Sets variable tensors, the states of recurrent operators, to zero. Resource variables stay. */
 EDGE_API edge_status edge_interpreter_reset(edge_interpreter *interpreter, edge_error *error);
 /* What is known of a tensor now. `data` points into the arena, or at the file's constant. Inputs
  * are kept and outputs stand until the next invoke; other tensors share memory. */

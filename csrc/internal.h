@@ -135,6 +135,8 @@ typedef struct edge_node {
   uint64_t macs;      /* of one invoke at the shapes in the file */
   const char *kernel; /* for people */
   edge_chain chain;
+  const int32_t *callees; /* [callee_count], the subgraphs that it runs */
+  int32_t callee_count;
   bool folded; /* its output is a constant by now (edge_fold_constant) and it never runs */
 } edge_node;
 
@@ -146,6 +148,12 @@ typedef struct edge_signature {
   int32_t output_count;
   edge_signature_entry *entries; /* inputs, then outputs */
 } edge_signature;
+
+/* How a resource variable is known: container and name. */
+typedef struct edge_variable_key {
+  const char *bytes;
+  size_t size;
+} edge_variable_key;
 
 /* A subgraph. */
 typedef struct edge_graph {
@@ -171,7 +179,7 @@ struct edge_model {
   int32_t graph_count;
   edge_signature *signatures;
   int32_t signature_count;
-  const char **variables; /* [variable_count], the keys of resource variables */
+  struct edge_variable_key *variables; /* [variable_count] */
   int32_t variable_count;
   uint64_t packed_bytes;
 };
@@ -238,7 +246,7 @@ typedef struct edge_frame {
   int32_t segment_room;
 } edge_frame;
 
-/* A resource variable: unassigned while `data` is NULL and `assigned` false. */
+/* A resource variable. */
 typedef struct edge_variable {
   edge_region region;
   uint8_t *data;
@@ -260,6 +268,7 @@ struct edge_interpreter {
   edge_frame *frames; /* [graph_count] */
   edge_variable *variables;
   uint8_t *initialized; /* [graph_count], CALL_ONCE has run it */
+  uint64_t calls_left;  /* of subgraphs by operators, in this allocate or invoke */
 };
 
 typedef struct edge_planner {
@@ -280,7 +289,7 @@ typedef struct edge_operator {
   int32_t version_max;
   uint8_t options_type; /* of the schema's union, 0: none */
   int32_t inputs_min, inputs_max;
-  int32_t outputs_min, outputs_max; /* both 0: one output */
+  int32_t outputs_min, outputs_max; /* both 0: one output; most -1: none */
   /* Its output follows from its inputs' shapes alone: SHAPE, RANK. */
   bool of_shapes;
   /* It reads or changes what is not among its inputs and outputs: never computed while planning. */
@@ -427,6 +436,8 @@ edge_status edge_plan_make(edge_frame *frame, edge_error *error);
  * more where the shape is not that of the last time. */
 edge_status edge_plan_from(edge_frame *frame, int32_t first, edge_error *error);
 void edge_plan_drop(edge_frame *frame);
+/* Bytes of the interpreter's limit that no arena and no variable has taken. */
+uint64_t edge_arena_left(const edge_interpreter *interpreter);
 /* invoke.c: runs all steps of a planned frame. */
 edge_status edge_frame_run(edge_frame *frame, edge_error *error);
 /* interpreter.c */

@@ -203,6 +203,7 @@ edge_status edge_interpreter_allocate(edge_interpreter *interpreter, int32_t sub
   if (error == NULL) error = &unheard;
   EDGE_TRY(edge_interpreter_enter(interpreter, error));
   edge_status status = edge_interpreter_frame(interpreter, subgraph, &frame, error);
+  interpreter->calls_left = interpreter->model->limits.calls;
   if (status == EDGE_OK && !frame->allocated) status = edge_plan_make(frame, error);
   edge_interpreter_leave(interpreter);
   return status;
@@ -231,9 +232,7 @@ edge_status edge_interpreter_reset(edge_interpreter *interpreter, edge_error *er
   EDGE_TRY(edge_interpreter_enter(interpreter, error));
   for (int32_t i = 0; i < interpreter->model->graph_count; i++) {
     edge_frame_reset_variables(&interpreter->frames[i]);
-    interpreter->initialized[i] = 0;
   }
-  release_variables(interpreter);
   edge_interpreter_leave(interpreter);
   return EDGE_OK;
 }

@@ -44,6 +44,7 @@ edge_status edge_interpreter_invoke(edge_interpreter *interpreter, int32_t subgr
     status = edge_fail(error, EDGE_NOT_ALLOCATED, "expected allocated tensors, got none yet");
   }
   if (status == EDGE_OK) {
+    interpreter->calls_left = interpreter->model->limits.calls;
     status = edge_frame_run(frame, error);
     if (status != EDGE_OK) edge_report_subgraph(error, subgraph);
   }

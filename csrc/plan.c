@@ -329,8 +329,7 @@ void edge_plan_drop(edge_frame *frame) {
   }
 }
 
-/* Bytes of the interpreter's limit that no arena has taken. */
-static uint64_t arena_left(const edge_interpreter *interpreter) {
+uint64_t edge_arena_left(const edge_interpreter *interpreter) {
   uint64_t used = 0;
   for (int32_t i = 0; i < interpreter->model->graph_count; i++) {
     const edge_frame *frame = &interpreter->frames[i];
@@ -359,7 +358,7 @@ static edge_status append_segment(edge_frame *frame, int32_t first, edge_region 
     frame->segment_room = room;
   }
   const edge_model *model = frame->model;
-  const uint64_t left = arena_left(frame->interpreter);
+  const uint64_t left = edge_arena_left(frame->interpreter);
   frame->segments[frame->segment_count++] = (edge_segment){
       .first = first,
       .head = head,

@@ -2,6 +2,7 @@
  * operators' compile() functions share. */
 #include <math.h>
 
+#include "call.h"
 #include "fold.h"
 #include "internal.h"
 
@@ -231,7 +232,7 @@ static edge_status check_node(edge_compiler *compiler, const edge_node *node) {
   }
   const bool one = op->outputs_max == 0;
   const int32_t least = one ? 1 : op->outputs_min;
-  const int32_t most = one ? 1 : op->outputs_max;
+  const int32_t most = one ? 1 : (int32_t)edge_max(0, op->outputs_max);
   if (one && node->output_count != 1) {
     return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL, "expected 1 output, got %lld",
                           (long long)node->output_count);
@@ -297,5 +298,5 @@ edge_status edge_model_prepare(edge_model *model, edge_error *error) {
     forget_folded(compiler.graph);
   }
   edge_region_release(&compiler.temporary);
-  return status;
+  return status == EDGE_OK ? edge_calls_check(model, error) : status;
 }

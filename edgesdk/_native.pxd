@@ -33,6 +33,7 @@ cdef extern from "edge.h" nogil:
         uint64_t tensor_bytes
         uint64_t arena_bytes
         uint64_t packed_bytes
+        uint64_t calls
 
     ctypedef struct edge_model_options:
         const char *isa

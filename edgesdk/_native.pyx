@@ -79,6 +79,7 @@ cdef class Model:
             options.limits.tensor_bytes = limits.tensor_bytes
             options.limits.arena_bytes = limits.arena_bytes
             options.limits.packed_bytes = limits.packed_bytes
+            options.limits.calls = limits.calls
         PyObject_GetBuffer(source, &self.view, PyBUF_SIMPLE)
         self.holds_view = True
         with nogil:

@@ -73,6 +73,8 @@ class ModelLimits:
     tensor_bytes: int = 2 * GIB - 1
     arena_bytes: int = 2 * GIB - 1
     packed_bytes: int = 4 * GIB
+    # Runs of subgraphs by IF, WHILE and CALL_ONCE in one invoke.
+    calls: int = 2**20
 
 
 MODEL = ModelLimits()

@@ -18,8 +18,12 @@ OPTIONS = schema.BuiltinOptions
 TYPES = {
     "int8": schema.TensorType.INT8,
     "uint8": schema.TensorType.UINT8,
+    "int16": schema.TensorType.INT16,
     "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
     "float32": schema.TensorType.FLOAT32,
+    "bool": schema.TensorType.BOOL,
+    "resource": schema.TensorType.RESOURCE,
 }
 NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
 # Of full-range int8 values.
@@ -40,6 +44,21 @@ class Network:
         self.graph.tensors, self.graph.operators = [], []
         self.model.subgraphs = [self.graph]
         self.inputs = []
+
+    def subgraph(self):
+        """Another subgraph of the same model; ``end`` names its outputs."""
+        made = Network.__new__(Network)
+        made.random, made.model, made.inputs = self.random, self.model, []
+        made.graph = schema.SubGraphT()
+        made.graph.tensors, made.graph.operators = [], []
+        self.model.subgraphs.append(made.graph)
+        made.index = len(self.model.subgraphs) - 1
+        return made
+
+    def end(self, *outputs):
+        self.graph.inputs = np.array(self.inputs, np.int32)
+        self.graph.outputs = np.array(outputs, np.int32)
+        return self.index
 
     # ---- tensors
 
@@ -67,9 +86,8 @@ class Network:
         return len(self.graph.tensors) - 1
 
     def input(self, shape, dtype="int8", scale=0.05, zero_point=3, *, name=None):
-        made = self.tensor(
-            shape, dtype, None if dtype == "float32" else scale, zero_point, name=name
-        )
+        quantized = dtype in ("int8", "uint8", "int16")
+        made = self.tensor(shape, dtype, scale if quantized else None, zero_point, name=name)
         self.inputs.append(made)
         return made
 
@@ -315,6 +333,8 @@ class Network:
             made.subgraphIndex = 0
             made.inputs, made.outputs = ([_entry(*e) for e in s.items()] for s in signature)
             self.model.signatureDefs = [made]
+        for code in self.model.operatorCodes:
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         builder = flatbuffers.Builder(1024)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
