@@ -202,7 +202,7 @@ def test_a_branch_that_gives_its_input_and_one_that_gives_a_constant():
     def constant(g, x):
         return g.tensor(g.shape(x), "int8", 0.05, 3, data=octets(1, 6, seed=77))
 
-    net, y = conditional(lambda g, x: x, constant)
+    net, y = conditional(lambda _, x: x, constant)
     compare(net.build(net.unary("RELU", y)), both_ways())
 
 
