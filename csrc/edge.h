@@ -44,6 +44,7 @@ typedef enum edge_status {
   EDGE_NOT_ALLOCATED,    /* edge_interpreter_allocate() must come first */
   EDGE_FORKED,           /* used in a child of the process that created it */
   EDGE_BUSY,             /* in use by another thread */
+  EDGE_DEFERRED,         /* within the core alone: a shape that follows from values */
 } edge_status;
 
 typedef struct edge_error {

@@ -224,10 +224,10 @@ typedef struct edge_planner {
   const edge_step *turn; /* the step whose turn to run has come, or NULL */
 } edge_planner;
 
-/* What shape() returns where the shape follows from values that are not known while planning:
- * edge_values_in() gave NULL. It is asked again when the step's turn to run has come, with all
- * inputs at hand. perform() returns it where the planned shape turns out to be another. */
-#define EDGE_DEFERRED ((edge_status)100)
+/* EDGE_DEFERRED is what shape() returns where the shape follows from values that are not known
+ * while planning: edge_values_in() gave NULL. It is asked again when the step's turn to run has
+ * come, with all inputs at hand. perform() returns it where the planned shape turns out to be
+ * another. */
 
 typedef struct edge_operator {
   int32_t code;

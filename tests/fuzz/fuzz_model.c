@@ -60,7 +60,8 @@ static uint64_t read_all(const edge_model *model, const edge_interpreter *interp
 static uint64_t work_of(const edge_model *model) {
   edge_operator_info info;
   uint64_t sum = 0;
-  for (int32_t i = 0; edge_model_operator(model, 0, i, &info, NULL) == EDGE_OK; i++) sum += info.macs;
+  for (int32_t i = 0; edge_model_operator(model, 0, i, &info, NULL) == EDGE_OK; i++)
+    sum += info.macs;
   return sum;
 }
 
@@ -114,7 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   }
   if (options.transient) memset(copy, 0xA5, size);
-  if (edge_interpreter_create(model, &(edge_interpreter_options){.threads = hash & 16 ? 2 : 1}, &interpreter, NULL) == EDGE_OK) {
+  if (edge_interpreter_create(model, &(edge_interpreter_options){.threads = hash & 16 ? 2 : 1},
+                              &interpreter, NULL) == EDGE_OK) {
     run(model, interpreter, hash);
     resize(model, interpreter, hash);
     run(model, interpreter, hash);

@@ -144,13 +144,15 @@ static edge_status use(edge_model *model, uint64_t *sum, edge_error *error) {
   edge_interpreter *interpreter;
   edge_tensor_info tensor;
   TRY(edge_model_describe(model, 0, &info, error));
-  TRY(edge_interpreter_create(model, &(edge_interpreter_options){.threads = 2}, &interpreter, error));
+  TRY(edge_interpreter_create(model, &(edge_interpreter_options){.threads = 2}, &interpreter,
+                              error));
   edge_status status = run(interpreter, &info, sum, error);
   if (status == EDGE_OK) {
     status = edge_interpreter_tensor(interpreter, 0, info.inputs[0], &tensor, error);
   }
   if (status == EDGE_OK) {
-    status = edge_interpreter_resize(interpreter, 0, info.inputs[0], tensor.shape, tensor.rank, error);
+    status =
+        edge_interpreter_resize(interpreter, 0, info.inputs[0], tensor.shape, tensor.rank, error);
   }
   if (status == EDGE_OK) status = run(interpreter, &info, sum, error);
   edge_interpreter_release(interpreter);

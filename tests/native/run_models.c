@@ -47,7 +47,8 @@ static edge_status run(edge_model *model, int threads, uint64_t *digest, edge_er
   edge_interpreter *interpreter = NULL;
   edge_status status = edge_model_describe(model, 0, &info, error);
   if (status == EDGE_OK) {
-    status = edge_interpreter_create(model, &(edge_interpreter_options){.threads = threads}, &interpreter, error);
+    status = edge_interpreter_create(model, &(edge_interpreter_options){.threads = threads},
+                                     &interpreter, error);
   }
   if (status == EDGE_OK) {
     status = edge_interpreter_allocate(interpreter, 0, error);

@@ -1,0 +1,186 @@
+"""The conformance table: ``python -m tests.conformance FOLDER...``
+
+Runs every ``.tflite`` file below the folders on the core and on LiteRT, 8 random and 8 natural
+inputs each, compares outputs and all tensors in between, and prints a row for each. Each file has
+a process of its own: LiteRT ends it with some files. ``--write PAGE`` puts the summary into a page
+of the documentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+TIMEOUT = 300
+# What a summary counts, in its order.
+VERDICTS = ("equal bits", "within 1e-5", "differs", "ours alone", "LiteRT alone", "neither")
+KINDS = ("int8", "uint8", "int16x8", "hybrid", "float32", "other")
+
+
+def judge(path):
+    """One row, as a dictionary. Runs in a process of its own."""
+    from edgesdk.compare import compare, make_frames
+    from edgesdk.errors import EdgeError, UnsupportedOperatorError
+    from edgesdk.interpreter import Interpreter
+
+    content = Path(path).read_bytes()
+    row = {"file": path, "operators": [], "verdict": "", "largest": None, "first": "", "why": ""}
+    try:
+        ours = Interpreter(model_content=content)
+        ours.allocate_tensors()
+    except EdgeError as error:
+        row["why"] = str(error)
+        row["verdict"] = "LiteRT alone" if litert_runs(content) else "neither"
+        return row
+    row["operators"] = sorted({name for name, _ in ours.operators()})
+    row["kind"] = kind_of(ours)
+    try:
+        result = compare(content, make_frames(ours.get_input_details()))
+    except UnsupportedOperatorError as error:
+        return {**row, "verdict": "ours alone", "why": str(error)}
+    except (EdgeError, RuntimeError, ValueError) as error:
+        return {**row, "verdict": "differs", "why": f"{type(error).__name__}: {error}"}
+    row["verdict"] = (
+        "equal bits" if result.equal_bits else "within 1e-5" if result.same else "differs"
+    )
+    row["largest"] = max((output.largest for output in result.outputs), default=0.0)
+    if result.first is not None:
+        row["first"] = f"{result.first.index} ({result.first.operator})"
+    if not result.same:
+        row["why"] = result.reason
+    return row
+
+
+def litert_runs(content):
+    from ai_edge_litert import interpreter as litert
+
+    try:
+        made = litert.Interpreter(model_content=content)
+        made.allocate_tensors()
+        made.invoke()
+    except (RuntimeError, ValueError):
+        return False
+    return True
+
+
+def kind_of(made):
+    """What a network computes in, by the types of its tensors."""
+    types = collections.Counter(
+        str(detail["dtype"].__name__) for detail in made.get_tensor_details()
+    )
+    quantized = [t for t in ("int8", "uint8", "int16") if types[t] > 1]
+    if "int16" in quantized and types["int16"] > types["int8"] / 2:
+        return "int16x8"
+    if types["float32"] > 2 and types["int8"] and types["float32"] >= types["int8"]:
+        return "hybrid"
+    for name in ("int8", "uint8", "float32"):
+        if types[name] > 1:
+            return name
+    return "other"
+
+
+def in_own_process(path):
+    command = [sys.executable, "-m", "tests.conformance", "--one", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return {"file": str(path), "verdict": "differs", "why": f"more than {TIMEOUT} seconds"}
+    lines = done.stdout.strip().splitlines()
+    if done.returncode == 0 and lines:
+        return json.loads(lines[-1])
+    why = f"the process ended with status {done.returncode}: {done.stderr.strip()[-300:]}"
+    return {"file": str(path), "verdict": "neither", "why": why}
+
+
+def files_below(folders):
+    found = []
+    for folder in folders:
+        path = Path(folder)
+        found += [path] if path.is_file() else sorted(path.rglob("*.tflite"))
+    return found
+
+
+def table(rows, base):
+    """The rows for people."""
+    lines = []
+    for row in rows:
+        name = os.path.relpath(row["file"], base)
+        largest = "" if row.get("largest") is None else f"{row['largest']:.3g}"
+        operators = ",".join(row.get("operators", []))
+        cells = (row["verdict"], largest, row.get("first", ""), name, row["why"], operators)
+        lines.append(
+            "  ".join(f"{c:<{w}}" for c, w in zip(cells, (12, 9, 24, 56, 0, 0), strict=True))
+        )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def summary(rows):
+    """Counts by kind of network, and every row that is not equal, as Markdown."""
+    counts = collections.Counter((row.get("kind", "other"), row["verdict"]) for row in rows)
+    kinds = [kind for kind in KINDS if any(counts[kind, verdict] for verdict in VERDICTS)]
+    lines = [
+        "| | " + " | ".join(VERDICTS) + " |",
+        "|---|" + "---:|" * len(VERDICTS),
+        *(
+            f"| {kind} | " + " | ".join(str(counts[kind, v] or "") for v in VERDICTS) + " |"
+            for kind in kinds
+        ),
+    ]
+    odd = [row for row in rows if row["verdict"] not in ("equal bits", "within 1e-5")]
+    if odd:
+        lines += ["", "| model | | largest | first tensor | why |", "|---|---|---:|---|---|"]
+    for row in odd:
+        largest = "" if row.get("largest") is None else f"{row['largest']:.3g}"
+        why = row["why"].replace("|", "/").replace("\n", " ")[:300]
+        lines.append(
+            f"| {Path(row['file']).stem} | {row['verdict']} | {largest} | "
+            f"{row.get('first', '')} | {why} |"
+        )
+    return "\n".join(lines)
+
+
+def write_page(page, text, folders):
+    """Between the marks of the page stands what the command makes."""
+    path = Path(page)
+    before, _, rest = path.read_text().partition("<!-- begin -->\n")
+    _, _, after = rest.partition("<!-- end -->")
+    path.write_text(f"{before}<!-- begin -->\n{text}\n<!-- end -->{after}")
+    print(f"{page}: {', '.join(folders)}", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
+    parser.add_argument("folders", nargs="*")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--write", metavar="PAGE", help="put the summary into this page")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(judge(arguments.one)))
+        return 0
+    paths = files_below(arguments.folders)
+    rows = []
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for count, row in enumerate(pool.map(in_own_process, paths), 1):
+            rows.append(row)
+            if sys.stderr.isatty():
+                print(f"\r{count} of {len(paths)}", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    base = os.path.commonpath(arguments.folders) if arguments.folders else "."
+    print(table(rows, base))
+    print()
+    print(summary(rows))
+    if arguments.write:
+        write_page(arguments.write, summary(rows), arguments.folders)
+    return int(any(row["verdict"] == "differs" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
