@@ -304,7 +304,7 @@ static edge_status plan_again(edge_frame *frame, int32_t first, edge_region head
 
 edge_status edge_plan_from(edge_frame *frame, int32_t first, edge_error *error) {
   enum { OUTPUTS_MAX = 16 };
-  edge_view before[OUTPUTS_MAX];
+  edge_view before[OUTPUTS_MAX] = {0};
   edge_step *step = &frame->steps[first];
   const edge_step old = *step;
   edge_region head = {.limit = frame->model->limits.arena_bytes};
