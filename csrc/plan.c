@@ -50,8 +50,8 @@ edge_status edge_expect_image(edge_planner *planner, const edge_step *step, cons
 const void *edge_values_in(const edge_planner *planner, const edge_step *step, int32_t i) {
   static const int64_t nothing = 0;
   const edge_view *view = edge_view_in(planner, step, i);
-  if (!view->known && planner->turn != step) return NULL;
-  return view->bytes == 0 ? &nothing : view->data;
+  if (view->bytes == 0) return &nothing;
+  return view->known || planner->turn == step ? view->data : NULL;
 }
 
 int32_t edge_value_at(const edge_planner *planner, const edge_step *step, int32_t i,

@@ -125,7 +125,7 @@ LAYERS = [
     ["kernels/avx2.h", "kernels/avx2_end.h"],
     ["internal.h"],
     ["graph.h", "operators.h", "window.h", "rules.h", "reduce.h", "broadcast.h", "fold.h",
-     "call.h", "place.h"],
+     "call.h", "place.h", "movement.h"],
     ["band.h", "matrix.h", "table.h"],
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

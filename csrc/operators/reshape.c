@@ -1,20 +1,16 @@
-/* RESHAPE and SQUEEZE: other dimensions over the same elements. The output shares the input's
- * memory where nobody could notice, and is a copy otherwise.
+/* RESHAPE, SQUEEZE and EXPAND_DIMS: other dimensions over the same elements. The output shares the
+ * input's memory where nobody could notice, and is a copy otherwise.
  *
- * Source: tflite/kernels/reshape.cc, squeeze.cc.
+ * Source: tflite/kernels/reshape.cc, squeeze.cc, expand_dims.cc.
  */
+#include "../movement.h"
 #include "../operators.h"
-#include "../rules.h"
 
 typedef struct reshape_params {
-  bool squeeze;
-  int32_t rank; /* of the wanted shape; SQUEEZE: how many dimensions are named */
+  bool computed; /* RESHAPE: the shape is input 1, and not in the options */
+  int32_t rank;  /* of the options' shape; SQUEEZE: how many dimensions are named */
   int32_t list[EDGE_MAX_RANK];
 } reshape_params;
-
-static void copy_list(const uint8_t *data, int32_t count, int32_t *list) {
-  for (int32_t i = 0; i < count; i++) list[i] = edge_load_i32(data + (size_t)i * 4);
-}
 
 static edge_status reshape_begin(edge_compiler *c, edge_node *node, reshape_params **params) {
   const edge_tensor *input = edge_node_input(c, node, 0);
@@ -33,50 +29,54 @@ static edge_status read_list(edge_compiler *c, const edge_node *node, uint32_t f
                           (long long)EDGE_MAX_RANK);
   }
   p->rank = (int32_t)list.count;
-  copy_list(edge_vector_data(&list), p->rank, p->list);
+  for (uint32_t i = 0; i < list.count; i++) p->list[i] = edge_vector_i32(&list, i);
   return EDGE_OK;
 }
 
-/* The shape is the second input where it is a constant list, else the options'. */
+/* The shape is the second input where that is a list, else the options'. */
 static edge_status reshape_compile(edge_compiler *c, edge_node *node) {
   const edge_tensor *shape = edge_node_optional(c, node, 1);
   reshape_params *p;
   EDGE_TRY(reshape_begin(c, node, &p));
-  if (shape == NULL) {
+  /* LiteRT looks at the options where the input is no list: old files have both. */
+  p->computed = shape != NULL && (shape->rank == 1 || !node->options.present);
+  if (!p->computed) {
     EDGE_TRY(read_list(c, node, RESHAPE_NEW_SHAPE, p));
     /* Old converters wrote [0] for a scalar. */
     if (p->rank == 1 && p->list[0] == 0) p->rank = 0;
     return EDGE_OK;
   }
   EDGE_TRY(edge_expect_type(c, node, shape, "a shape", EDGE_INT32));
-  EDGE_TRY(edge_expect_constant_or_empty(c, node, shape, "a shape"));
-  const int64_t count = (int64_t)(shape->data ? shape->data_size / 4 : 0);
-  if (shape->rank > 1 || count > EDGE_MAX_RANK) {
-    return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                          "expected a shape of at most %lld entries, got %lld",
-                          (long long)EDGE_MAX_RANK, (long long)count);
-  }
-  p->rank = (int32_t)count;
-  copy_list(shape->data, p->rank, p->list);
-  return EDGE_OK;
+  if (shape->rank <= 1 && edge_stored_count(shape) <= EDGE_MAX_RANK) return EDGE_OK;
+  return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
+                        "expected a shape of at most %lld entries, got %llu",
+                        (long long)EDGE_MAX_RANK, (unsigned long long)edge_stored_count(shape));
 }
 
 static edge_status squeeze_compile(edge_compiler *c, edge_node *node) {
   reshape_params *p;
   EDGE_TRY(reshape_begin(c, node, &p));
-  p->squeeze = true;
   return read_list(c, node, SQUEEZE_DIMS, p);
 }
 
+static edge_status expand_compile(edge_compiler *c, edge_node *node) {
+  reshape_params *p;
+  EDGE_TRY(reshape_begin(c, node, &p));
+  EDGE_TRY(edge_expect_moved(c, node, edge_node_input(c, node, 0), edge_node_output(c, node, 0)));
+  return edge_expect_whole(c, node, 1, "an axis");
+}
+
+/* ---- shapes ------------------------------------------------------------------------------ */
+
 /* One entry of -1 takes what is left. */
-static edge_status wanted_shape(edge_planner *planner, const edge_step *step, int64_t elements,
-                                int32_t *shape) {
-  const reshape_params *p = step->node->params;
+static edge_status resolve_shape(edge_planner *planner, const edge_step *step, int32_t rank,
+                                 int32_t *shape) {
+  const edge_view *input = edge_view_in(planner, step, 0);
+  const int64_t elements = edge_count(input->shape, 0, input->rank);
   int64_t known = 1;
   int32_t open = -1;
   bool ok = true;
-  for (int32_t d = 0; d < p->rank; d++) {
-    shape[d] = p->list[d];
+  for (int32_t d = 0; d < rank; d++) {
     if (shape[d] == -1 && open < 0) {
       open = d;
     } else if (shape[d] < 0 || (shape[d] > 0 && known > INT32_MAX / shape[d])) {
@@ -88,6 +88,8 @@ static edge_status wanted_shape(edge_planner *planner, const edge_step *step, in
   if (ok && open >= 0 && known > 0 && elements % known == 0) {
     shape[open] = (int32_t)(elements / known);
     known = elements;
+  } else if (open >= 0) {
+    ok = false;
   }
   if (ok && known == elements) return EDGE_OK;
   return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
@@ -95,13 +97,34 @@ static edge_status wanted_shape(edge_planner *planner, const edge_step *step, in
                         (long long)known);
 }
 
-static edge_status squeezed_shape(edge_planner *planner, const edge_step *step, int32_t *rank,
-                                  int32_t *shape) {
+static edge_status set_shared(edge_planner *planner, const edge_step *step, int32_t rank,
+                              const int32_t *shape) {
+  EDGE_TRY(edge_set_shape(planner, step, 0, rank, shape));
+  edge_share(planner, step);
+  return EDGE_OK;
+}
+
+static edge_status reshape_shape(edge_planner *planner, edge_step *step) {
+  const reshape_params *p = step->node->params;
+  int32_t shape[EDGE_MAX_RANK];
+  int32_t rank = p->rank;
+  if (p->computed) {
+    EDGE_TRY(edge_list_in(planner, step, 1, EDGE_MAX_RANK, shape, &rank));
+  } else {
+    memcpy(shape, p->list, sizeof shape);
+  }
+  EDGE_TRY(resolve_shape(planner, step, rank, shape));
+  return set_shared(planner, step, rank, shape);
+}
+
+static edge_status squeeze_shape(edge_planner *planner, edge_step *step) {
   const reshape_params *p = step->node->params;
   const edge_view *input = edge_view_in(planner, step, 0);
+  int32_t shape[EDGE_MAX_RANK];
+  int32_t rank = 0;
   uint32_t drop = 0;
   for (int32_t i = 0; i < p->rank; i++) {
-    const int32_t d = p->list[i] < 0 ? p->list[i] + input->rank : p->list[i];
+    const int64_t d = p->list[i] < 0 ? (int64_t)p->list[i] + input->rank : p->list[i];
     if (d < 0 || d >= input->rank || input->shape[d] != 1) {
       return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                             "expected dimensions of size 1 to squeeze, got dimension %lld",
@@ -109,27 +132,27 @@ static edge_status squeezed_shape(edge_planner *planner, const edge_step *step, 
     }
     drop |= 1u << d;
   }
-  *rank = 0;
   for (int32_t d = 0; d < input->rank; d++) {
     if (p->rank == 0 && input->shape[d] == 1) continue;
-    if (!(drop >> d & 1)) shape[(*rank)++] = input->shape[d];
+    if (!(drop >> d & 1)) shape[rank++] = input->shape[d];
   }
-  return EDGE_OK;
+  return set_shared(planner, step, rank, shape);
 }
 
-static edge_status reshape_shape(edge_planner *planner, edge_step *step) {
-  const reshape_params *p = step->node->params;
+static edge_status expand_shape(edge_planner *planner, edge_step *step) {
   const edge_view *input = edge_view_in(planner, step, 0);
   int32_t shape[EDGE_MAX_RANK];
-  int32_t rank = p->rank;
-  if (p->squeeze) {
-    EDGE_TRY(squeezed_shape(planner, step, &rank, shape));
-  } else {
-    EDGE_TRY(wanted_shape(planner, step, edge_count(input->shape, 0, input->rank), shape));
+  int32_t axis;
+  if (input->rank == EDGE_MAX_RANK) {
+    return edge_step_fail(planner, step, EDGE_UNSUPPORTED_OPERATOR,
+                          "expected an output of at most %lld dimensions, got one more",
+                          (long long)EDGE_MAX_RANK);
   }
-  EDGE_TRY(edge_set_shape(planner, step, 0, rank, shape));
-  edge_share(planner, step);
-  return EDGE_OK;
+  EDGE_TRY(edge_axis_in(planner, step, 1, input->rank + 1, &axis));
+  for (int32_t d = 0; d <= input->rank; d++) {
+    shape[d] = d == axis ? 1 : input->shape[d < axis ? d : d - 1];
+  }
+  return set_shared(planner, step, input->rank + 1, shape);
 }
 
 static void reshape_run(const edge_frame *frame, const edge_step *step) {
@@ -158,6 +181,18 @@ const edge_operator edge_operator_squeeze = {
     .inputs_min = 1,
     .inputs_max = 1,
     .compile = squeeze_compile,
-    .shape = reshape_shape,
+    .shape = squeeze_shape,
+    .run = reshape_run,
+};
+
+const edge_operator edge_operator_expand_dims = {
+    .code = 70,
+    .name = "EXPAND_DIMS",
+    .version_max = 1,
+    .options_type = 52,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .compile = expand_compile,
+    .shape = expand_shape,
     .run = reshape_run,
 };
