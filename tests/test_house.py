@@ -126,7 +126,7 @@ LAYERS = [
     ["internal.h"],
     ["graph.h", "operators.h", "window.h", "rules.h", "reduce.h", "broadcast.h", "fold.h",
      "call.h", "place.h", "movement.h"],
-    ["band.h", "matrix.h", "table.h"],
+    ["band.h", "matrix.h", "ranges.h", "table.h"],
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
