@@ -3,14 +3,45 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
+#if defined(__linux__) && (defined(__aarch64__) || defined(__arm__))
+#include <sys/auxv.h>
+#endif
 
 #include "internal.h"
+
+#if defined(__linux__) && (defined(__aarch64__) || defined(__arm__))
+/* What the kernel says of this processor: of all its cores, where they differ. Bits by number, for
+ * headers older than they. Source: Linux, arch/arm64 and arch/arm, include/uapi/asm/hwcap.h. */
+static uint32_t arm_bits(void) {
+#ifdef __aarch64__
+  enum { ASIMDDP = 1 << 20, I8MM = 1 << 13 };
+  uint32_t bits = EDGE_CPU_NEON;
+  if ((getauxval(AT_HWCAP) & ASIMDDP) != 0) bits |= EDGE_CPU_NEON_DOT;
+  if ((getauxval(AT_HWCAP2) & I8MM) != 0) bits |= EDGE_CPU_NEON_I8MM;
+  return bits;
+#else
+  enum { NEON = 1 << 12 };
+  return (getauxval(AT_HWCAP) & NEON) != 0 ? EDGE_CPU_NEON : EDGE_CPU_ANY;
+#endif
+}
+#endif
 
 uint32_t edge_cpu_bits(void) {
   uint32_t bits = 0;
 #if defined(__x86_64__) || defined(__i386__)
   /* The builtin also asks whether the system saves the wide registers. */
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) bits |= EDGE_CPU_AVX2;
+#elif defined(__linux__) && (defined(__aarch64__) || defined(__arm__))
+  bits = arm_bits();
+#elif defined(__aarch64__)
+  /* NEON is part of it; of the rest, what the compiler was told that every such machine has. */
+  bits = EDGE_CPU_NEON;
+#ifdef __ARM_FEATURE_DOTPROD
+  bits |= EDGE_CPU_NEON_DOT;
+#endif
+#ifdef __ARM_FEATURE_MATMUL_INT8
+  bits |= EDGE_CPU_NEON_I8MM;
+#endif
 #endif
   return bits;
 }

@@ -13,8 +13,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "target.h"
+
 /* What a table needs of the processor. */
-enum { EDGE_CPU_ANY = 0, EDGE_CPU_AVX2 = 1 << 0 };
+enum {
+  EDGE_CPU_ANY = 0,
+  EDGE_CPU_AVX2 = 1 << 0,
+  EDGE_CPU_NEON = 1 << 1,
+  EDGE_CPU_NEON_DOT = 1 << 2,  /* SDOT */
+  EDGE_CPU_NEON_I8MM = 1 << 3, /* SMMLA */
+};
 
 /* The fixed-point form of a multiplier: multiplier * 2^(exponent - 31). With `away` the last shift
  * rounds halves away from zero, else up. Source: QuantizeMultiplier and its users in LiteRT,

@@ -122,7 +122,7 @@ LAYERS = [
     ["target.h", "edge.h", "flatbuffer.h", "schema.h", "functions.h", "kernels.h", "kernels.inc",
      "operators.inc"],
     ["requantize.h", "memory.h", "threads.h"],
-    ["kernels/avx2.h", "kernels/avx2_end.h"],
+    ["kernels/avx2.h", "kernels/avx2_end.h", "kernels/neon.h", "kernels/neon_end.h"],
     ["internal.h"],
     ["graph.h", "operators.h", "window.h", "rules.h", "reduce.h", "broadcast.h", "fold.h",
      "call.h", "place.h", "movement.h"],
