@@ -104,7 +104,9 @@ static edge_block *block_create(edge_region *region, uint64_t size, edge_error *
 }
 
 void *edge_region_alloc(edge_region *region, uint64_t count, uint64_t size, edge_error *error) {
-  const uint64_t most = region->limit ? region->limit : UINT64_MAX / 2;
+  /* Nothing is larger than half of the address space: sizes below fit size_t and ptrdiff_t. */
+  const uint64_t most =
+      region->limit != 0 && region->limit < SIZE_MAX / 2 ? region->limit : SIZE_MAX / 2;
   if (size != 0 && count > (most - EDGE_SLACK) / size) {
     edge_report(error, EDGE_LIMIT_EXCEEDED,
                 "expected at most %llu bytes of memory, got %llu x %llu", (unsigned long long)most,
