@@ -16,12 +16,14 @@ export TMPDIR := $(CURDIR)/build/tmp
 $(shell mkdir -p '$(MPLCONFIGDIR)' '$(TMPDIR)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint bench clean sanitize coverage fuzz wheel
+.PHONY: help demo test test-quick test-aarch64 test-armv7l lint bench clean sanitize coverage fuzz wheel
 
 help:
 	@echo "make demo        run the main job on real handwritten digits, with a report"
 	@echo "make test        all tests"
 	@echo "make test-quick  all but the slow ones"
+	@echo "make test-aarch64, test-armv7l"
+	@echo "                 the core's bits on Arm, by a cross compiler and an emulator"
 	@echo "make lint        formatting, types, layers, warnings of the C compiler"
 	@echo "make sanitize    the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make coverage    what the tests reach, in Python and in C, with gates"
@@ -38,6 +40,10 @@ test: $(CORE)
 
 test-quick: $(CORE)
 	@$(BIN)/python -m pytest -m 'not slow'
+
+test-aarch64 test-armv7l: test-%: $(CORE)
+	@.ci/check-emulator $*
+	@$(BIN)/python -m pytest tests/test_processors.py -k $*
 
 lint: $(CORE) $(VENV)/linters
 	@.ci/lint $(BIN)

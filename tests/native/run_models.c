@@ -3,7 +3,8 @@
  *   run_models ISA THREADS MODEL.tflite...
  *
  * Plain C over edge.h, so that the core can be run where Python is not at hand: under an emulator
- * of another processor, under a fault injector. "-" as ISA takes the default one.
+ * of another processor, under a fault injector. "-" as ISA takes the default one. Linked with
+ * --wrap=edge_cpu_threads, so that any number of threads can be had.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +14,11 @@
 #include "edge.h"
 
 enum { RUNS = 8 };
+
+int32_t __wrap_edge_cpu_threads(void);
+int32_t __wrap_edge_cpu_threads(void) {
+  return 64;
+}
 
 static uint64_t next(uint64_t *state) { /* xorshift64 */
   *state ^= *state << 13;
