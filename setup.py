@@ -26,6 +26,9 @@ def files(*patterns: str) -> list[str]:
 # Contraction into fused multiply-adds would change bits from one processor to the next.
 COMPILE = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = ["-pthread"]
+if sysconfig.get_platform() in {"linux-armv6l", "linux-armv7l"}:
+    # Compilers for ARMv6, Raspberry Pi OS's among them, call a library for atomics of 64 bits.
+    LINK += ["-Wl,--as-needed", "-latomic"]
 
 if sanitizers := os.environ.get("EDGESDK_SANITIZE"):
     flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
