@@ -18,14 +18,10 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from edgesdk.contract import MOST_TENSORS
-from edgesdk.errors import MalformedModelError
+from edgesdk.flatbuffer import Table, malformed
 from edgesdk.limits import PUBLISHER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MODEL_IDENTIFIER = b"TFL3"
 _METADATA_IDENTIFIER = b"M001"
@@ -38,12 +34,13 @@ _BUFFER_DATA = 0
 _METADATA_SUBGRAPHS = 3
 _SUBGRAPH_INPUTS, _SUBGRAPH_OUTPUTS = 2, 3
 _TENSOR_CONTENT, _TENSOR_UNITS, _TENSOR_FILES = 3, 4, 6
-_UNION_TYPE, _UNION_VALUE = 0, 1
+_UNION_TYPE = 0
 _IMAGE, _NORMALIZATION = 2, 1
 _IMAGE_COLOUR = 0
 _NORMALIZATION_MEAN, _NORMALIZATION_STD = 0, 1
 _FILE_NAME, _FILE_TYPE, _FILE_LOCALE = 0, 2, 3
 _AXIS_LABELS = 2
+_MOST = PUBLISHER.metadata_entries
 _COLOURS = {1: "rgb", 2: "gray"}
 
 
@@ -64,13 +61,13 @@ def read(model: bytes) -> tuple[list[Additions], list[Additions]]:
         MalformedModelError: ``malformed-model``: metadata that contradicts itself.
     """
     if model[4:8] != _MODEL_IDENTIFIER:
-        raise _malformed("the identifier TFL3", repr(model[4:8]))
-    metadata = _find(_Table.root(model))
+        raise malformed("the identifier TFL3", repr(model[4:8]))
+    metadata = _find(Table.root(model))
     if metadata is None:
         return [], []
     if metadata[4:8] != _METADATA_IDENTIFIER:
-        raise _malformed("the identifier M001", repr(metadata[4:8]))
-    subgraph = next(_Table.root(metadata).tables(_METADATA_SUBGRAPHS), None)
+        raise malformed("the identifier M001", repr(metadata[4:8]))
+    subgraph = next(Table.root(metadata).tables(_METADATA_SUBGRAPHS, _MOST), None)
     if subgraph is None:
         return [], []
     return (
@@ -79,22 +76,24 @@ def read(model: bytes) -> tuple[list[Additions], list[Additions]]:
     )
 
 
-def _find(model: _Table) -> bytes | None:
+def _find(model: Table) -> bytes | None:
     """The buffer that the model's table of metadata calls by the name."""
-    for entry in model.tables(_MODEL_METADATA):
+    for entry in model.tables(_MODEL_METADATA, _MOST):
         if entry.text(_ENTRY_NAME) == _METADATA_NAME:
             index = entry.uint32(_ENTRY_BUFFER)
             for number, buffer in enumerate(model.tables(_MODEL_BUFFERS, 2**31)):
                 if number == index:
                     return buffer.octets(_BUFFER_DATA)
-            raise _malformed("a buffer that is there", f"buffer {index}")
+            raise malformed("a buffer that is there", f"buffer {index}")
     return None
 
 
-def _additions(tensor: _Table) -> Additions:
+def _additions(tensor: Table) -> Additions:
     content = tensor.table(_TENSOR_CONTENT)
     image = content.union(_UNION_TYPE, _IMAGE) if content else None
-    units = (unit.union(_UNION_TYPE, _NORMALIZATION) for unit in tensor.tables(_TENSOR_UNITS))
+    units = (
+        unit.union(_UNION_TYPE, _NORMALIZATION) for unit in tensor.tables(_TENSOR_UNITS, _MOST)
+    )
     normalization = next((unit for unit in units if unit), None)
     mean = normalization.floats(_NORMALIZATION_MEAN) if normalization else ()
     std = normalization.floats(_NORMALIZATION_STD) if normalization else ()
@@ -105,9 +104,9 @@ def _additions(tensor: _Table) -> Additions:
     )
 
 
-def _output(tensor: _Table, model: bytes) -> Additions:
+def _output(tensor: Table, model: bytes) -> Additions:
     """An output's entries may have names; the files of an input are vocabularies and the like."""
-    files = [f for f in tensor.tables(_TENSOR_FILES) if f.uint8(_FILE_TYPE) == _AXIS_LABELS]
+    files = [f for f in tensor.tables(_TENSOR_FILES, _MOST) if f.uint8(_FILE_TYPE) == _AXIS_LABELS]
     # The first without a locale: others are translations of it.
     files.sort(key=lambda file: file.text(_FILE_LOCALE) is not None)
     labels = _labels(model, files[0].text(_FILE_NAME)) if files else None
@@ -120,98 +119,15 @@ def _labels(model: bytes, name: str | None) -> tuple[str, ...]:
         with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(name or "") as file:
             data = file.read(PUBLISHER.label_bytes + 1)
     except (KeyError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
-        raise _malformed(f"a file {name!r} behind the model", str(error)) from None
+        raise malformed(f"a file {name!r} behind the model", str(error)) from None
     except (EOFError, zipfile.BadZipFile, struct.error, zlib.error) as error:
-        raise _malformed("a sound archive behind the model", str(error)) from None
+        raise malformed("a sound archive behind the model", str(error)) from None
     if len(data) > PUBLISHER.label_bytes:
-        raise _malformed(f"at most {PUBLISHER.label_bytes} bytes of labels", "more")
+        raise malformed(f"at most {PUBLISHER.label_bytes} bytes of labels", "more")
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise _malformed("labels in UTF-8", "another encoding") from None
+        raise malformed("labels in UTF-8", "another encoding") from None
     while lines and not lines[-1].strip():
         lines.pop()
     return tuple(" ".join(line.split()) for line in lines)
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table of a flatbuffer: a position, behind which a list of offsets of fields is found."""
-
-    data: bytes
-    position: int
-
-    @classmethod
-    def root(cls, data: bytes) -> _Table:
-        return cls(data, _unpack("<I", data, 0))
-
-    def tables(self, field: int, most: int = PUBLISHER.metadata_entries) -> Iterator[_Table]:
-        """The tables of a vector."""
-        start, count = self._vector(field, 4)
-        if count > most:
-            raise _malformed(f"at most {most} entries", str(count))
-        for slot in range(start, start + 4 * count, 4):
-            yield _Table(self.data, slot + _unpack("<I", self.data, slot))
-
-    def table(self, field: int) -> _Table | None:
-        at = self._field(field)
-        return None if at is None else _Table(self.data, at + _unpack("<I", self.data, at))
-
-    def union(self, field: int, kind: int) -> _Table | None:
-        """The value of a union, if it is of this kind."""
-        return self.table(field + _UNION_VALUE) if self.uint8(field) == kind else None
-
-    def text(self, field: int) -> str | None:
-        if self._field(field) is None:
-            return None
-        return self.octets(field).decode("utf-8", "replace")
-
-    def octets(self, field: int) -> bytes:
-        start, count = self._vector(field, 1)
-        return self.data[start : start + count]
-
-    def floats(self, field: int) -> tuple[float, ...]:
-        start, count = self._vector(field, 4)
-        return struct.unpack_from(f"<{count}f", self.data, start)
-
-    def uint8(self, field: int) -> int:
-        at = self._field(field)
-        return 0 if at is None else _unpack("<B", self.data, at)
-
-    def uint32(self, field: int) -> int:
-        at = self._field(field)
-        return 0 if at is None else _unpack("<I", self.data, at)
-
-    def _vector(self, field: int, width: int) -> tuple[int, int]:
-        """Where the elements start, and how many there are; all of them lie within the bytes."""
-        at = self._field(field)
-        if at is None:
-            return 0, 0
-        at += _unpack("<I", self.data, at)
-        count = _unpack("<I", self.data, at)
-        if at + 4 + width * count > len(self.data):
-            raise _malformed("a vector within the file", f"{count} elements at {at}")
-        return at + 4, count
-
-    def _field(self, field: int) -> int | None:
-        """Where a field is, or nothing when it has its default."""
-        offsets = self.position - _unpack("<i", self.data, self.position)
-        entry = 4 + 2 * field
-        if entry + 2 > _unpack("<H", self.data, offsets):
-            return None
-        offset = _unpack("<H", self.data, offsets + entry)
-        return self.position + offset if offset else None
-
-
-def _unpack(form: str, data: bytes, at: int) -> int:
-    # Below zero, struct would count from the end.
-    if not 0 <= at <= len(data) - struct.calcsize(form):
-        raise _malformed("an offset within the file", f"{at} of {len(data)}")
-    (value,) = struct.unpack_from(form, data, at)
-    return int(value)
-
-
-def _malformed(expected: str, came: str) -> MalformedModelError:
-    return MalformedModelError(
-        "malformed-model", f"metadata of the model: expected {expected}, got {came}"
-    )
