@@ -20,6 +20,7 @@
     |   +-- ContractError           the model is not what its signed contract says
     |   +-- ResourceError           (also RuntimeError) a limit, memory, threads
     |   +-- IsaError                a kernel table that this processor cannot run
+    |   +-- EngineError             (also ValueError and RuntimeError) LiteRT failed, with its text
     +-- TransportError              ends the fallback
     |   +-- NotConnectedError
     |   +-- DeadlineExceededError   (also TimeoutError)
@@ -38,6 +39,7 @@ Each class lists its reasons in ``reasons``.
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar
 
 
@@ -54,6 +56,9 @@ class EdgeError(Exception):
         self.reason = reason
         self.message = message
         self.hint = hint
+        if hint is not None and sys.version_info >= (3, 11):
+            # For those who read it at the end of a traceback.
+            self.add_note(f"hint: {hint}")
 
     def __str__(self) -> str:
         return self.message
@@ -217,6 +222,15 @@ class IsaError(ModelError):
     }
 
 
+class EngineError(ModelError, ValueError, RuntimeError):
+    """LiteRT, or a delegate of it, could not make a model ready or run it."""
+
+    reasons: ClassVar = {
+        "prepare": "refused when the model was loaded; the text is LiteRT's",
+        "invoke": "refused later, at allocate_tensors() or in mid-run; the text is LiteRT's",
+    }
+
+
 class TransportError(EdgeError):
     """The way to the cloud failed. It ends the fallback."""
 
@@ -308,5 +322,6 @@ class ConfigurationError(EdgeError, ValueError):
         "missing": "a file or setting that is needed is not there",
         "permissions": "a file that must not be open to others is",
         "invalid": "a setting has a value that cannot be used",
-        "extra": "an optional dependency is not installed",
+        "extra": "an optional dependency is not installed, or does not go with another",
+        "delegate": "a delegate's library could not be loaded, or refuses its options or device",
     }

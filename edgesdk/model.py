@@ -7,8 +7,8 @@
 
 ``load`` makes checks 0 to 11 of docs/bundle-format.md, section 5, in their order. The plaintext
 lies in locked memory from the moment it is decrypted until the weights are packed, and is wiped
-then, and on every failure. The packed weights are shared by all models of one bundle in this
-process; when the last of them is closed, they are wiped.
+then, and on every failure (``plaintext``). The packed weights are shared by all models of one
+bundle in this process; when the last of them is closed, they are wiped.
 
 Not checked here: what ``trust`` and ``encryption`` say they leave out. A plain ``.tflite`` file is
 refused; ``load_unprotected`` is for those, and says so in its name.
@@ -16,29 +16,24 @@ refused; ``load_unprotected`` is for those, and says so in its name.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
 import time
-import traceback
-import warnings
-import weakref
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from edgesdk import encryption, files, interpreter, keys, primitives, trust
+from edgesdk import files, keys, plaintext, protection, selection, trust
 from edgesdk.bundle import Bundle
 from edgesdk.contract import Contract, dequantize
+from edgesdk.engine import Options
 from edgesdk.errors import (
     ConfigurationError,
-    ContractError,
     LifecycleError,
     MalformedBundleError,
+    UnsupportedOperatorError,
 )
-from edgesdk.interpreter import Interpreter, LockedMemory
+from edgesdk.interpreter import Interpreter
 from edgesdk.limits import BUNDLE, MODEL
 
 if TYPE_CHECKING:
@@ -48,10 +43,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from edgesdk import _native
     from edgesdk.contract import Array
+    from edgesdk.engine import EngineChoice, EngineName
     from edgesdk.files import Home, PathLike
     from edgesdk.keys import SecretKey
+    from edgesdk.protection import ProtectionLevel
+    from edgesdk.selection import Loaded
     from edgesdk.trust import Device, VerifiedBundle, VerifiedGrant
 
     Outputs: TypeAlias = "Array | dict[str, Array]"
@@ -59,6 +56,10 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load", "load_unprotected"]
 
 MemoryPolicy = Literal["lock", "require-locked"]
+
+_ASK_FOR_LITERT = (
+    "LiteRT may run it, with less protection (docs/engines.md): edgesdk.load(..., engine='litert')"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Model:
 
     def __init__(
         self,
-        packed: _native.Model,
+        packed: Loaded,
         contract: Contract,
         *,
         model_id: str | None,
@@ -79,7 +80,9 @@ class Model:
         num_threads: int | None = None,
         protected: bool,
     ) -> None:
-        self._packed: _native.Model | None = packed
+        self._packed: Loaded | None = packed
+        self._engine = selection.engine_of(packed)
+        self._level = protection.level_of(packed) if protected else protection.PLAIN
         self._contract = contract
         self._model_id, self._version = model_id, version
         self._threads = num_threads
@@ -104,6 +107,16 @@ class Model:
     def version(self) -> str | None:
         """Which release of it, for people."""
         return self._version
+
+    @property
+    def engine(self) -> EngineName:
+        """What runs it: ``"native"``, the core, or ``"litert"``."""
+        return self._engine
+
+    @property
+    def protection_level(self) -> ProtectionLevel:
+        """How far its plaintext is protected in this process, and what is lost."""
+        return self._level
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -147,7 +160,7 @@ class Model:
             LifecycleError: closed, or in a forked child.
         """
         with self._borrow() as runner:
-            return _infer(runner, inputs)
+            return plaintext.infer(runner, inputs)
 
     def dequantize(self, outputs: Outputs) -> Outputs:
         """The real numbers, float32, that raw outputs stand for."""
@@ -229,6 +242,8 @@ def load(
     memory: MemoryPolicy = "lock",
     num_threads: int | None = None,
     isa: str | None = None,
+    engine: EngineChoice = "auto",
+    delegates: Sequence[object] = (),
     now: int | None = None,
 ) -> Model:
     """Verify, decrypt and load a bundle.
@@ -245,6 +260,10 @@ def load(
             all; ``"require-locked"`` raises ResourceError instead.
         num_threads: for each run, at least 1.
         isa: kernel table by name.
+        engine: ``"auto"`` and ``"native"`` are the core. ``"litert"`` hands the plaintext to
+            LiteRT, which copies it to where it is not protected: ``protection_level`` says what
+            is lost.
+        delegates: what ``edgesdk.interpreter.load_delegate`` gave, for LiteRT.
         now: seconds since 1970-01-01T00:00:00Z, by default the system's clock.
 
     Raises:
@@ -256,6 +275,19 @@ def load(
         raise ConfigurationError(
             "invalid", f"expected memory='lock' or 'require-locked', got {memory!r}"
         )
+    options = Options(delegates=tuple(delegates))
+    if engine == "litert" and memory == "require-locked":
+        raise ConfigurationError(
+            "invalid",
+            "expected memory='lock' for LiteRT, whose memory cannot be locked, got "
+            "'require-locked'",
+        )
+    how = plaintext.How(
+        selection.protected_engine(engine, options.delegates, isa),
+        options,
+        isa,
+        memory == "require-locked",
+    )
     at = int(time.time()) if now is None else now
     folder = home if isinstance(home, files.Home) else files.Home.find(home)
     data = files.read_once(path, limit=BUNDLE.file_bytes)
@@ -268,7 +300,14 @@ def load(
     verified = trust.verify(bundle, root, now=at, device=device or trust.Device())
     with _device_key(device_key, folder) as key:
         granted = _granted(verified, key, grant_files(path, grant, folder), at)
-        packed = _shared(verified, granted, key, isa=isa, require=memory == "require-locked")
+        try:
+            packed = plaintext.shared(verified, granted, key, how)
+        except UnsupportedOperatorError as error:
+            if engine != "auto":
+                raise
+            raise UnsupportedOperatorError(
+                error.reason, error.message, hint=_ASK_FOR_LITERT
+            ) from None
     manifest = verified.manifest
     return Model(
         packed,
@@ -288,17 +327,25 @@ def load_unprotected(
     contract: Contract | None = None,
     num_threads: int | None = None,
     isa: str | None = None,
+    engine: EngineChoice = "auto",
+    delegates: Sequence[object] = (),
 ) -> Model:
     """Load a plain ``.tflite`` file: nobody has signed it, and its weights are not hidden.
 
     For servers and experiments. The contract is what the model says of itself, unless one with
-    labels or normalization is given.
+    labels or normalization is given. What the core does not run, LiteRT runs where it is
+    installed, unless ``engine`` is ``"native"`` (docs/engines.md).
 
     Raises:
         ModelError: it cannot run here.
         ContractError: it is not what ``contract`` says.
     """
-    packed = interpreter.pack(interpreter.read_model(path, MODEL), isa=isa)
+    packed = selection.load_plain(
+        selection.read_model(path, MODEL),
+        engine=engine,
+        options=Options(delegates=selection.renewable(delegates)),
+        isa=isa,
+    )
     found = Contract.of(Interpreter.over(packed))
     if contract is not None:
         contract.check_model(found)
@@ -345,150 +392,3 @@ def grant_files(path: PathLike, given: PathLike | None, home: Home) -> Iterator[
         except (MalformedBundleError, ConfigurationError) as error:
             # One bad file among many must not keep a device from its own grant.
             logger.warning("passed over %s: %s", candidate, error, extra={"reason": error.reason})
-
-
-# ---- decryption, and checks 10 and 11 -------------------------------------------------------
-
-# Packed weights that some open model uses, by what was verified and for which kernels.
-_packed: weakref.WeakValueDictionary[tuple[bytes, str | None], _native.Model] = (
-    weakref.WeakValueDictionary()
-)
-_packing = threading.Lock()
-
-
-def _forget_after_fork() -> None:
-    """A child has no use for its parent's secrets, and perhaps a lock that nobody will free."""
-    global _packed, _packing
-    _packed, _packing = weakref.WeakValueDictionary(), threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
-
-
-def _shared(
-    verified: VerifiedBundle,
-    granted: VerifiedGrant,
-    key: SecretKey,
-    *,
-    isa: str | None,
-    require: bool,
-) -> _native.Model:
-    """The packed weights of this very bundle: those of another open model, or new ones."""
-    name = hashlib.sha256(verified.bundle.statement).digest(), isa
-    with _packing:
-        packed = _packed.get(name)
-        if packed is not None and (_is_locked(packed) or not require):
-            # What others have opened is no answer to whether this grant opens it.
-            encryption.check_grant(verified, granted, key)
-            return packed
-        try:
-            packed = _unpacked(verified, granted, key, isa=isa, require=require)
-        except BaseException as error:
-            # Whoever keeps the error would keep what its frames knew: the packed weights.
-            traceback.clear_frames(error.__traceback__)
-            raise
-        _packed[name] = packed
-        return packed
-
-
-def _is_locked(packed: _native.Model) -> bool:
-    info = packed.describe()
-    return info["locked_bytes"] >= info["mapped_bytes"]
-
-
-def _unpacked(
-    verified: VerifiedBundle,
-    granted: VerifiedGrant,
-    key: SecretKey,
-    *,
-    isa: str | None,
-    require: bool,
-) -> _native.Model:
-    """Decrypt, pack, check, wipe."""
-    with decrypted(verified, granted, key, require=require) as (memory, plaintext):
-        with plaintext[: verified.manifest.model_len] as model:
-            packed = interpreter.pack(model, protected=True, require_locked=require, isa=isa)
-        with plaintext[verified.manifest.model_len :] as golden:
-            _check_model(packed, verified, golden)
-        _warn_of_unlocked(memory, packed)
-        return packed
-
-
-@contextmanager
-def decrypted(
-    verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey, *, require: bool = False
-) -> Iterator[tuple[LockedMemory, memoryview]]:
-    """The plaintext in locked memory, which is wiped however the block is left.
-
-    Raises:
-        DecryptionError: ``payload``.
-        ResourceError: ``memory``; with ``require`` also ``lock``.
-    """
-    memory = LockedMemory(verified.manifest.plaintext_len, require=require)
-    try:
-        with memoryview(memory) as plaintext:
-            encryption.open_(verified, granted, key, plaintext)
-            yield memory, plaintext
-    except BaseException:
-        # Frames of the traceback may hold views, so that it cannot be closed yet: they see zeros.
-        primitives.wipe(memoryview(memory))
-        with suppress(LifecycleError):
-            memory.close()
-        raise
-    memory.close()
-
-
-def _check_model(packed: _native.Model, verified: VerifiedBundle, golden: memoryview) -> None:
-    """Check 11: the model is what was signed, and gives here what it gave when it was packed."""
-    manifest = verified.manifest
-    runner = Interpreter.over(packed, protected=True)
-    runner.allocate_tensors()
-    manifest.contract.check_model(Contract.of(runner))
-    if tuple(runner.operators()) != manifest.operators:
-        raise ContractError(
-            "contract",
-            f"expected the operators {manifest.operators}, got {tuple(runner.operators())}",
-        )
-    for number, (inputs, expected) in enumerate(manifest.contract.vectors(golden)):
-        came = _infer(runner, inputs)
-        for spec, want, got in zip(manifest.contract.outputs, expected, came, strict=True):
-            differing = int(np.count_nonzero(_bits(want) != _bits(got)))
-            if differing:
-                raise ContractError(
-                    "golden",
-                    f"expected the signed bits of {spec.name!r} for golden vector {number}, "
-                    f"got {differing} other bytes",
-                    hint="report this machine (edgesdk doctor) to the publisher of the model",
-                )
-
-
-def _bits(array: Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-_warned = False
-
-
-def _warn_of_unlocked(memory: LockedMemory, packed: _native.Model) -> None:
-    global _warned  # noqa: PLW0603 - once for each process
-    info = packed.describe()
-    wanted = len(memory) + info["mapped_bytes"]
-    locked = memory.locked + info["locked_bytes"]
-    if locked >= wanted or _warned:
-        return
-    _warned = True
-    warnings.warn(
-        f"expected {wanted} bytes of locked memory for a protected model, got {locked}: the rest "
-        "may reach the swap; raise the limit (ulimit -l, LimitMEMLOCK=) or insist with "
-        "memory='require-locked'",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-
-
-def _infer(runner: Interpreter, inputs: Sequence[Array]) -> list[Array]:
-    """One run: the inputs in order, the outputs in order."""
-    for index, array in zip(runner.input_indices, inputs, strict=True):
-        runner.set_tensor(index, array)
-    runner.invoke()
-    return [runner.get_tensor(index) for index in runner.output_indices]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -22,3 +24,25 @@ settings.register_profile(
     "ci", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def stays_in_the_core(request):
+    """Fails a test whose model has gone to LiteRT unnoticed: what it shows is not of the core.
+
+    Tests of that choice ask for ``may_leave_the_core``.
+    """
+    chosen = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = chosen.append
+    selection = logging.getLogger("edgesdk.selection")
+    selection.addHandler(handler)
+    yield
+    selection.removeHandler(handler)
+    if "may_leave_the_core" not in request.fixturenames:
+        assert [record.getMessage() for record in chosen] == []
+
+
+@pytest.fixture
+def may_leave_the_core():
+    """For tests in which LiteRT may run what the core does not."""

@@ -71,7 +71,7 @@ def test_only_files_opens_files():
 
 
 ONE_IMPORTER = {
-    "edgesdk._native": "interpreter.py",
+    "edgesdk._native": "native.py",
     "cryptography": "primitives.py",
     "paho": "mqtt.py",
     "amqtt": "demo/broker.py",
@@ -160,7 +160,8 @@ def test_the_core_keeps_its_promises(path):
 def test_files_and_functions_are_of_a_size_to_feel_at_home_in():
     for path in [*PYTHON, *CSRC]:
         lines = path.read_text().count("\n")
-        assert lines <= 530, f"{path.relative_to(ROOT)} has {lines} lines"  # only ever lowered
+        bound = 500 if path.suffix == ".py" else 530  # only ever lowered
+        assert lines <= bound, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
 def lines_of_the_architecture_page(heading):

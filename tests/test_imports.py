@@ -44,6 +44,18 @@ def test_a_plain_interpreter_loads_neither_cryptography_nor_mqtt(tmp_path, tiny)
     assert "edgesdk._native" in modules
 
 
+def test_litert_is_imported_when_it_is_asked_for(tmp_path, tiny):
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tiny)
+    for engine, expected in (("auto", set()), ("native", set()), ("litert", {"ai_edge_litert"})):
+        modules = modules_after(
+            "import edgesdk, edgesdk.model\n"
+            f"assert edgesdk.Interpreter({str(path)!r}, engine={engine!r}).engine\n"
+        )
+        found = {name.split(".")[0] for name in modules} & {"ai_edge_litert", "tflite_runtime"}
+        assert found == expected
+
+
 @pytest.mark.parametrize("name", ["edgesdk.interpreter", "edgesdk.session"])
 def test_rooms_of_the_device_path_import_light(name):
     assert not heavy(modules_after(f"import {name}"))

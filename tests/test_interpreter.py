@@ -30,7 +30,6 @@ from edgesdk.interpreter import (
     Interpreter,
     LockedMemory,
     OpResolverType,
-    load_delegate,
     machine,
     pack,
 )
@@ -181,19 +180,16 @@ def test_refuses_odd_thread_counts(tiny, threads):
     assert caught.value.reason == "argument"
 
 
-def test_refuses_delegates_and_other_kernels(tiny):
-    with pytest.raises(ConfigurationError) as caught:
-        load_delegate("libedgetpu.so.1", {"device": "usb"})
-    assert "libedgetpu.so.1" in str(caught.value)
-    assert caught.value.hint
+def test_the_core_refuses_delegates_and_other_kernels(tiny):
     for options in (
         {"experimental_delegates": [object()]},
         {"experimental_op_resolver_type": OpResolverType.BUILTIN_REF},
-        {"experimental_preserve_all_tensors": True},
+        {"experimental_default_delegate_latest_features": True},
     ):
         with pytest.raises(ConfigurationError) as caught:
-            Interpreter(model_content=tiny, **options)
+            Interpreter(model_content=tiny, engine="native", **options)
         assert caught.value.reason == "invalid"
+        assert "engine='litert'" in caught.value.hint
 
 
 def test_accepts_the_resolvers_that_mean_the_same(tiny):
@@ -214,7 +210,7 @@ def test_names_an_operator_that_it_does_not_run():
     x = net.input([1, 4])
     y = net.operator("CUMSUM", [x], [net.like(x, [1, 4])], version=1)
     with pytest.raises(UnsupportedOperatorError, match=r"operator 0.*CUMSUM.*version 1") as caught:
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, RuntimeError)
 
@@ -224,7 +220,7 @@ def test_names_types_that_it_does_not_run():
     x = net.input([1, 4], "uint8")
     y = net.operator("RELU", [x], [net.tensor([1, 4], "uint8", 0.05, 3)])
     with pytest.raises(UnsupportedOperatorError, match=r"RELU v2.*int8.*uint8"):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
 
 
 def test_refuses_a_foreign_isa(tiny):
@@ -591,7 +587,7 @@ def test_packed_weights_take_no_place_among_activations():
 
 def test_the_model_is_freed_with_its_last_interpreter(tiny):
     made = loaded(tiny)
-    packed = weakref.ref(made._core.model)
+    packed = weakref.ref(made._engine._core.model)
     made.close()
     gc.collect()
     assert packed() is None

@@ -16,8 +16,7 @@ from sklearn.datasets import load_digits
 
 import edgesdk
 import networks
-from edgesdk import encryption, record
-from edgesdk import model as rooms
+from edgesdk import encryption, plaintext, record
 from edgesdk.bundle import Bundle, Manifest
 from edgesdk.contract import Contract
 from edgesdk.errors import (
@@ -556,7 +555,7 @@ def test_an_app_that_keeps_the_error_does_not_keep_the_weights(marked, world):
 def test_an_interrupt_anywhere_leaves_no_plaintext(digits, monkeypatch, kind):
     """At each call that checking makes, while the error and its frames are still there."""
     places = []
-    real, checking = rooms.LockedMemory, rooms._check_model
+    real, checking = plaintext.LockedMemory, plaintext._check_model
     calls = at = 0
 
     def locked(size, **options):
@@ -579,8 +578,8 @@ def test_an_interrupt_anywhere_leaves_no_plaintext(digits, monkeypatch, kind):
         finally:
             sys.setprofile(None)
 
-    monkeypatch.setattr(rooms, "LockedMemory", locked)
-    monkeypatch.setattr(rooms, "_check_model", check)
+    monkeypatch.setattr(plaintext, "LockedMemory", locked)
+    monkeypatch.setattr(plaintext, "_check_model", check)
     while True:
         calls, at = 0, at + 1
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def show_model(out: Output, data: bytes) -> None:
     """Inputs, outputs, operators with their kernels, and memory."""
-    loaded = Interpreter(model_content=data)
+    loaded = Interpreter(model_content=data, engine="native")
     loaded.allocate_tensors()
     contract = _contract(out, loaded)
     operators: list[dict[str, Any]] = [

@@ -147,7 +147,7 @@ def pack(
     content = read(
         model, limit=MODEL.model_bytes, what="the model", error=as_input_error, follow=True
     )
-    loaded = Interpreter(model_content=content)
+    loaded = Interpreter(model_content=content, engine="native")
     loaded.allocate_tensors()
     contract = Contract.of(loaded)
     packed = make(

@@ -297,7 +297,7 @@ def _deep(
 def _decrypt(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey) -> None:
     """Into locked memory, compared, and wiped."""
     from edgesdk import encryption
-    from edgesdk.model import decrypted
+    from edgesdk.plaintext import decrypted
 
     with decrypted(verified, granted, key) as (_, plaintext):
         encryption.check_plaintext(verified, granted, key, plaintext)

@@ -19,6 +19,7 @@ import hashlib
 import logging
 import secrets
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -233,7 +234,8 @@ def _default_interpreter() -> InterpreterFactory:
     # Signing and granting need no compiled core.
     from edgesdk.interpreter import Interpreter as Core  # noqa: PLC0415
 
-    return Core
+    # What is published must run on devices that have no LiteRT: the core, and nothing else.
+    return partial(Core, engine="native")
 
 
 def _with_additions(
