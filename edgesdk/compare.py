@@ -119,7 +119,7 @@ def compare(
         UnsupportedOperatorError: LiteRT refuses the model.
         ModelError: the core does.
     """
-    ours = Interpreter(model_content=content, num_threads=num_threads)
+    ours = Interpreter(model_content=content, num_threads=num_threads, engine="native")
     ours.allocate_tensors()
     if frames is None:
         frames = make_frames(ours.get_input_details(), seed=seed)
@@ -129,7 +129,7 @@ def compare(
     taken: tuple[TensorDifference, ...] = ()
     if tensors:
         exposed, writers = _expose(content)
-        apart = Interpreter(model_content=exposed, num_threads=num_threads)
+        apart = Interpreter(model_content=exposed, num_threads=num_threads, engine="native")
         apart.allocate_tensors()
         taken = _run_both(apart, _litert(exposed)[0], frames, writers)
     return Comparison(reference, len(frames), operators, outputs, taken)
@@ -260,7 +260,7 @@ def _run_both(
 def _fill(made: Any, frame: Sequence[Array]) -> None:
     details = made.get_input_details()
     if len(details) != len(frame):
-        raise InputError("frame", f"expected {len(details)} inputs, got {len(frame)}")
+        raise InputError("argument", f"expected {len(details)} inputs, got {len(frame)}")
     for detail, value in zip(details, frame, strict=True):
         made.set_tensor(detail["index"], value)
 

@@ -32,7 +32,7 @@ def judge(path):
     content = Path(path).read_bytes()
     row = {"file": path, "operators": [], "verdict": "", "largest": None, "first": "", "why": ""}
     try:
-        ours = Interpreter(model_content=content)
+        ours = Interpreter(model_content=content, engine="native")
         ours.allocate_tensors()
     except EdgeError as error:
         row["why"] = str(error)

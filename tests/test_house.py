@@ -75,7 +75,7 @@ ONE_IMPORTER = {
     "cryptography": "primitives.py",
     "paho": "mqtt.py",
     "amqtt": "demo/broker.py",
-    "matplotlib": "demo/plots.py",
+    "matplotlib": "charts.py",
     "sklearn": "demo/digits.py",
 }
 

@@ -3,7 +3,6 @@
 # ruff: noqa: PLC0415 - comparing brings numpy and both engines, which --help does not need
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,12 +10,12 @@ import click
 from edgesdk.cli.exits import ExitCode
 from edgesdk.cli.options import FILE, PATH, Integer, command
 from edgesdk.cli.streams import PIPE, Target, as_input_error, read
-from edgesdk.errors import ConfigurationError
 from edgesdk.limits import PUBLISHER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgesdk.charts import Figure
     from edgesdk.cli.output import Output
     from edgesdk.compare import Comparison, TensorDifference
     from edgesdk.contract import Array
@@ -60,8 +59,8 @@ def compare(
     The exit status is 4 when an output differs. Needs "edgesdk[litert]".
     """
     from edgesdk.compare import compare as compare_engines
-    from edgesdk.interpreter import read_model
     from edgesdk.limits import MODEL
+    from edgesdk.selection import read_model
 
     target = None if chart is None else Target.new(out, chart, what="the chart", binary=False)
     content = read_model(model, MODEL)
@@ -82,7 +81,7 @@ def _frames(content: bytes, path: str | None) -> list[list[Array]] | None:
     from edgesdk.contract import Contract
     from edgesdk.interpreter import Interpreter
 
-    loaded = Interpreter(model_content=content)
+    loaded = Interpreter(model_content=content, engine="native")
     loaded.allocate_tensors()
     contract = Contract.of(loaded)
     data = read(
@@ -170,24 +169,29 @@ def _cells(tensor: TensorDifference) -> Sequence[str]:
 
 def _chart(result: Comparison) -> bytes:
     """Share of elements that differ, and the largest difference, along the order of execution."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigurationError(
-            "extra", f"expected matplotlib, got {error}", hint="pip install matplotlib"
-        ) from error
+    from edgesdk import charts
+
+    with charts.styled():
+        figure = charts.Figure(figsize=(9, 5), layout="constrained")
+        _draw(figure, result)
+        return charts.svg(figure)
+
+
+def _draw(figure: Figure, result: Comparison) -> None:
     order = range(len(result.tensors))
-    figure = Figure(figsize=(9, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     shares = [100 * t.differing / max(1, t.elements) for t in result.tensors]
     upper.bar(order, shares, width=1.0, color="#0072b2")
     upper.set_ylabel("elements that differ, %")
     upper.set_title(result.reason, fontsize=10)
-    for kind, label, colour in (("f", "relative to peak", "#d55e00"), ("i", "LSB", "#009e73")):
+    for floats, label, colour in (
+        (True, "relative to peak", "#d55e00"),
+        (False, "units of the last place", "#009e73"),
+    ):
         points = [
             (i, t.largest)
             for i, t in zip(order, result.tensors, strict=True)
-            if t.largest > 0 and t.dtype.startswith("float") == (kind == "f")
+            if t.largest > 0 and t.dtype.startswith("float") == floats
         ]
         if points:
             lower.plot(*zip(*points, strict=True), ".", color=colour, label=label)
@@ -195,7 +199,4 @@ def _chart(result: Comparison) -> bytes:
     lower.set_xlabel("tensors in order of execution")
     if lower.get_legend_handles_labels()[0]:
         lower.set_yscale("log")
-        lower.legend(frameon=False)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return drawn.getvalue()
+        lower.legend()

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
+from edgesdk import charts
 from edgesdk.demo.measure import trade_off
 from edgesdk.session import Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matplotlib.axes import Axes
-
+    from edgesdk.charts import Axes
     from edgesdk.demo.findings import Findings
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-COLOURS = {"device": "#0072b2", "cloud": "#d55e00", "together": "#009e73"}
+COLOURS = {"device": charts.BLUE, "cloud": charts.ORANGE, "together": charts.GREEN}
 NAMES = {"device": "device alone", "cloud": "cloud alone", "together": "together"}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "edgesdk",
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
 
 
 def write(folder: Path, findings: Findings) -> list[str]:
@@ -43,11 +27,11 @@ def write(folder: Path, findings: Findings) -> list[str]:
         "latency.svg": _latency,
         "outage.svg": _outage,
     }
-    with mpl.rc_context(_STYLE):
+    with charts.styled():
         for name, draw in drawings.items():
-            figure = Figure(figsize=(7.6, 3.9), layout="constrained")
+            figure = charts.Figure(figsize=(7.6, 3.9), layout="constrained")
             draw(figure.subplots(), findings)
-            figure.savefig(folder / name, metadata={"Date": None})
+            (folder / name).write_bytes(charts.svg(figure))
     return list(drawings)
 
 
