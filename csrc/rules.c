@@ -7,13 +7,12 @@ bool edge_scale_normal(float scale) {
   return isfinite(scale) && scale >= FLT_MIN;
 }
 
-/* The delegate takes tensors of at most 6 dimensions, none of them empty. */
-static bool xnn_shape(const edge_tensor *tensor) {
+bool edge_xnn_shape(const edge_tensor *tensor) {
   return tensor->rank <= 6 && edge_count(tensor->shape, 0, tensor->rank) > 0;
 }
 
 bool edge_xnn_activation(const edge_tensor *tensor) {
-  return xnn_shape(tensor) && tensor->scale.count == 1 && tensor->axis == 0 &&
+  return edge_xnn_shape(tensor) && tensor->scale.count == 1 && tensor->axis == 0 &&
          edge_scale_normal(edge_scale_at(tensor, 0));
 }
 

@@ -16,6 +16,8 @@ typedef struct edge_range {
   int32_t min, max;
 } edge_range;
 
+/* The delegate takes tensors of at most 6 dimensions, none of them empty. */
+bool edge_xnn_shape(const edge_tensor *tensor);
 /* A scale that XNNPACK works with: finite, above 0, not denormal. */
 bool edge_scale_normal(float scale);
 /* An activation that the delegate takes: per-tensor, quantized dimension 0, a normal scale. */

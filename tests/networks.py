@@ -15,16 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 OPERATOR = schema.BuiltinOperator
 OPTIONS = schema.BuiltinOptions
-TYPES = {
-    "int8": schema.TensorType.INT8,
-    "uint8": schema.TensorType.UINT8,
-    "int16": schema.TensorType.INT16,
-    "int32": schema.TensorType.INT32,
-    "int64": schema.TensorType.INT64,
-    "float32": schema.TensorType.FLOAT32,
-    "bool": schema.TensorType.BOOL,
-    "resource": schema.TensorType.RESOURCE,
-}
+TYPES = {name.lower(): code for name, code in vars(schema.TensorType).items() if name.isupper()}
 NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
 # Of full-range int8 values.
 SPREAD = 74.0
