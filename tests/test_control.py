@@ -15,7 +15,10 @@ from networks import Network
 
 def compare(content, frames, resize=None):
     """Every frame on both, one after the other: what is kept in between is compared as well."""
-    ours, theirs = Interpreter(model_content=content), litert.Interpreter(model_content=content)
+    ours, theirs = (
+        Interpreter(model_content=content, engine="native"),
+        litert.Interpreter(model_content=content),
+    )
     for made in (ours, theirs):
         for detail, shape in zip(made.get_input_details(), resize or [], strict=False):
             made.resize_tensor_input(detail["index"], shape)
@@ -116,13 +119,13 @@ def test_a_variable_takes_the_shape_of_what_is_assigned():
     state = handle(net, "s")
     assign(net, state, x)
     content = net.build(net.unary("RELU", read(net, state, [1, 3])))
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     for rows in (2, 5, 1):
         made.resize_tensor_input(0, [rows, 3])
         made.allocate_tensors()
         made.set_tensor(0, octets(rows, 3))
         made.invoke()
-        again = Interpreter(model_content=content)
+        again = Interpreter(model_content=content, engine="native")
         again.resize_tensor_input(0, [rows, 3])
         again.allocate_tensors()
         again.set_tensor(0, octets(rows, 3))
@@ -156,7 +159,9 @@ def test_variables_count_against_the_limit_of_the_arena():
     x = net.input([1, 1 << 16])
     for n in range(40):
         assign(net, handle(net, f"s{n}"), x)
-    made = Interpreter(model_content=net.build(x), limits=ModelLimits(arena_bytes=1 << 20))
+    made = Interpreter(
+        model_content=net.build(x), limits=ModelLimits(arena_bytes=1 << 20), engine="native"
+    )
     made.allocate_tensors()
     with pytest.raises(ResourceError):
         made.invoke()
@@ -231,7 +236,7 @@ def test_a_subgraph_that_calls_itself_is_refused():
     net, y = conditional(lambda g, x: g.unary("RELU", x), lambda g, x: g.add(x, x))
     net.graph.operators[-1].builtinOptions.thenSubgraphIndex = 0
     with pytest.raises(MalformedModelError):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
     net, y = conditional(lambda g, x: g.unary("RELU", x), lambda g, x: g.add(x, x))
     inner = net.model.subgraphs[1]
     flag = schema.TensorT()
@@ -247,7 +252,7 @@ def test_a_subgraph_that_calls_itself_is_refused():
     again.outputs = inner.operators[0].outputs
     inner.operators = [again]
     with pytest.raises(MalformedModelError, match="or a circle"):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
 
 
 def deep(levels):
@@ -273,7 +278,7 @@ def deep(levels):
 def test_depth_is_bounded():
     compare(deep(12), [[octets(1, 2)]])
     with pytest.raises(MalformedModelError, match="at most 16 deep"):
-        Interpreter(model_content=deep(40))
+        Interpreter(model_content=deep(40), engine="native")
 
 
 @pytest.mark.parametrize("fault", ["index", "inputs", "outputs", "type"])
@@ -289,4 +294,4 @@ def test_a_subgraph_that_does_not_fit_is_refused(fault):
     else:
         net.graph.tensors[int(net.graph.operators[-1].inputs[1])].type = schema.TensorType.UINT8
     with pytest.raises(MalformedModelError, match="expected"):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")

@@ -30,7 +30,7 @@ LIMITS = ModelLimits(tensor_bytes=2**20, arena_bytes=2**22)
 def try_to_run(content):
     """Loads, allocates and runs once; True if it went through, and nothing but our errors else."""
     try:
-        made = Interpreter(model_content=content, limits=LIMITS)
+        made = Interpreter(model_content=content, limits=LIMITS, engine="native")
         made.allocate_tensors()
         made.invoke()
         for detail in made.get_output_details():
@@ -353,7 +353,7 @@ def test_constants_may_lie_outside_of_the_flatbuffer():
     struct.pack_into("<Q", content, at, len(content))
     runs = []
     for model in (plain, bytes(content) + data):
-        made = Interpreter(model_content=model)
+        made = Interpreter(model_content=model, engine="native")
         made.allocate_tensors()
         made.set_tensor(net.inputs[0], np.full((1, 6, 6, 3), 9, np.int8))
         made.invoke()
@@ -371,7 +371,7 @@ def test_computed_operands_of_a_dense_layer_keep_their_shape(resized):
     net.operator("FULLY_CONNECTED", [x, weights, bias], [y], schema.FullyConnectedOptionsT())
     content = net.build(y)
     assert try_to_run(content)
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     made.resize_tensor_input(*{"weights": (weights, [1, 8]), "bias": (bias, [1])}[resized])
     with pytest.raises(MalformedModelError, match="weights of 4 x 8 and a bias to them"):
         made.allocate_tensors()
@@ -398,7 +398,7 @@ def test_an_empty_tensor_that_was_read_is_not_written_afterwards():
     second = net.operator("RESHAPE", [x, net.tensor([1], "int32", data=np.array([64], np.int32))],
                           [late], schema.ReshapeOptionsT())  # fmt: skip
     with pytest.raises(MalformedModelError, match="outputs that nothing else provides"):
-        Interpreter(model_content=net.build(first, second))
+        Interpreter(model_content=net.build(first, second), engine="native")
 
 
 def test_dimensions_of_zero_hide_no_others():
@@ -412,7 +412,7 @@ def test_dimensions_of_zero_hide_no_others():
         x = net.input(shape)
         y = net.transpose(x, order)
         with pytest.raises(ResourceError, match="a shape for more"):
-            Interpreter(model_content=net.build(y))
+            Interpreter(model_content=net.build(y), engine="native")
     net = Network(1)
     x = net.input([0, 1, 1, 1])
     made = Interpreter(model_content=net.build(net.transpose(x, [1, 2, 3, 0])))
@@ -429,7 +429,7 @@ def test_limits_beyond_int32_are_cut():
     x = net.input([1, 8])
     content = net.build(net.reshape(x, [8]))
     wide = ModelLimits(tensor_bytes=2**63, arena_bytes=2**63, packed_bytes=2**63)
-    made = Interpreter(model_content=content, limits=wide)
+    made = Interpreter(model_content=content, limits=wide, engine="native")
     with pytest.raises(ResourceError, match="at most 2147483647 bytes"):
         made.resize_tensor_input(x, [2**20, 2**20])
 
@@ -444,7 +444,7 @@ def test_lists_of_tensors_are_bounded_in_all():
     for _ in range(300):
         out = net.operator("CONCATENATION", [out] + [x] * 4000, [net.like(x, [1, 1])], options)
     with pytest.raises(ResourceError, match="lists of at most 1048576 tensors in all"):
-        Interpreter(model_content=net.build(out))
+        Interpreter(model_content=net.build(out), engine="native")
 
 
 def test_a_plan_is_within_the_limit_of_the_arena():
@@ -460,12 +460,14 @@ def test_a_plan_is_within_the_limit_of_the_arena():
     for _ in range(40):
         ends.append(net.like(x, [1, 1, 2, 1]))
         net.operator("CONV_2D", [x, weights, -1], ends[-1:], options)
-    made = Interpreter(model_content=net.build(*ends), limits=LIMITS)
+    made = Interpreter(model_content=net.build(*ends), limits=LIMITS, engine="native")
     with pytest.raises(ResourceError, match="scratch of at most 4194304 bytes for each thread"):
         made.allocate_tensors()
     # Within the scratch, one after the other: what stays of each is small.
     options.dilationWFactor = 400
-    made = Interpreter(model_content=net.build(*ends), limits=ModelLimits(arena_bytes=2**22))
+    made = Interpreter(
+        model_content=net.build(*ends), limits=ModelLimits(arena_bytes=2**22), engine="native"
+    )
     made.allocate_tensors()
     made.invoke()
 
@@ -478,7 +480,7 @@ def test_empty_tensors_take_no_time():
     a = net.transpose(x, [2, 1, 0])
     b = net.pad(x, [(0, 0)] * 3)
     c = net.operator("CONCATENATION", [x] * 500, [net.like(x, [2**16, 2**14, 0])], options)
-    made = Interpreter(model_content=net.build(a, b, c))
+    made = Interpreter(model_content=net.build(a, b, c), engine="native")
     made.allocate_tensors()
     begun = time.process_time()
     made.invoke()
@@ -498,7 +500,7 @@ def test_planning_many_tensors_takes_no_minutes():
         ends.append((made, net.like(x, [1, 1, 1, 4000])))
     for made, end in ends:
         net.operator("CONCATENATION", made, [end], options)
-    made = Interpreter(model_content=net.build(*[end for _, end in ends]))
+    made = Interpreter(model_content=net.build(*[end for _, end in ends]), engine="native")
     begun = time.process_time()
     made.allocate_tensors()
     assert time.process_time() - begun < 2
@@ -580,5 +582,7 @@ def test_the_largest_networks_plan_is_small():
     for _ in range(60):
         x = net.conv(x, 8, 1)
     content = net.build(x)
-    made = Interpreter(model_content=content, limits=ModelLimits(arena_bytes=64 * 1024))
+    made = Interpreter(
+        model_content=content, limits=ModelLimits(arena_bytes=64 * 1024), engine="native"
+    )
     made.allocate_tensors()

@@ -132,9 +132,11 @@ LAYERS = [
     ],
     [
         "requantize.h",
-        "fixed_point.h",
         "memory.h",
         "threads.h",
+    ],
+    [
+        "fixed_point.h",
     ],
     [
         "kernels/avx2.h",

@@ -312,7 +312,9 @@ def test_operator_has_the_bits_of_litert(name):
         frame = [values_for(detail, random) for detail in reference.get_input_details()]
         (expected,) = outputs(reference, frame)
         for isa in ISAS:
-            made = Interpreter(model_content=content, isa=isa, num_threads=1 + trial % 2)
+            made = Interpreter(
+                model_content=content, isa=isa, num_threads=1 + trial % 2, engine="native"
+            )
             made.allocate_tensors()
             (came,) = outputs(made, frame)
             assert came.shape == expected.shape, f"trial {trial}"
@@ -341,7 +343,7 @@ def test_weights_that_are_computed_or_have_a_zero_point():
         reference = litert.Interpreter(model_content=content)
         reference.allocate_tensors()
         frame = [values_for(detail, random) for detail in reference.get_input_details()]
-        made = Interpreter(model_content=content)
+        made = Interpreter(model_content=content, engine="native")
         made.allocate_tensors()
         assert np.array_equal(outputs(made, frame), outputs(reference, frame))
 
@@ -364,7 +366,7 @@ def test_sound_models_that_litert_refuses_run_by_the_optimised_rule():
     )
     optimised.allocate_tensors()
     for isa in ISAS:
-        made = Interpreter(model_content=content, isa=isa)
+        made = Interpreter(model_content=content, isa=isa, engine="native")
         made.allocate_tensors()
         assert np.array_equal(outputs(made, frame), outputs(optimised, frame))
 
@@ -374,10 +376,10 @@ def test_quantized_dimension_beyond_the_rank_is_ignored_for_one_scale():
     net = Network(1)
     y = net.conv(net.input([1, 4, 4, 3]), 5, per_channel=False)
     content = net.build(y)
-    expected = Interpreter(model_content=content)
+    expected = Interpreter(model_content=content, engine="native")
     bias = net.graph.tensors[int(net.graph.operators[0].inputs[2])]
     bias.quantization.quantizedDimension = 3
-    made = Interpreter(model_content=net.build(y))
+    made = Interpreter(model_content=net.build(y), engine="native")
     for each in (expected, made):
         each.allocate_tensors()
     frame = [entries((1, 4, 4, 3), np.random.default_rng(0))]
@@ -395,7 +397,7 @@ def test_kernels_agree_at_the_edges_of_their_tiles(channels, pixels):
     frame = [entries((1, 2, pixels, channels), np.random.default_rng(pixels))]
     found = []
     for isa in ISAS:
-        made = Interpreter(model_content=content, isa=isa)
+        made = Interpreter(model_content=content, isa=isa, engine="native")
         made.allocate_tensors()
         found.append(outputs(made, frame))
     for other in found[1:]:
@@ -423,7 +425,7 @@ def test_what_has_no_meaning_is_refused():
         scale=np.array([0.1, 0.2], np.float32), zeroPoint=np.array([0, 0], np.int64)
     )
     with pytest.raises(EdgeError, match="scales"):
-        Interpreter(model_content=two)
+        Interpreter(model_content=two, engine="native")
     for factory in (
         lambda net, x: net.softmax(x, float("nan")),
         lambda net, x: net.softmax(x, -1.0),
@@ -434,13 +436,13 @@ def test_what_has_no_meaning_is_refused():
         net = Network(1)
         content = net.build(factory(net, net.input([1, 4, 4, 4])))
         with pytest.raises(EdgeError, match="expected"):
-            Interpreter(model_content=content).allocate_tensors()
+            Interpreter(model_content=content, engine="native").allocate_tensors()
 
 
 def test_networks_module_spreads_activations():
     """The generator's own promise: outputs neither constant nor saturated."""
     content = networks.mobilenet_v1(size=32, width=0.25)
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     made.allocate_tensors()
     first = outputs(made, [entries((1, 32, 32, 3), np.random.default_rng(1))])[0]
     assert len(np.unique(first)) > 3

@@ -22,7 +22,7 @@ def differences(content, seed=0):
         reference.allocate_tensors()
     except (ValueError, RuntimeError):
         return None
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     made.allocate_tensors()
     random = np.random.default_rng(seed)
     frame = [values_for(detail, random) for detail in reference.get_input_details()]

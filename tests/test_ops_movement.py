@@ -453,7 +453,7 @@ def run(made, feeds):
 
 
 def ours(content, feeds):
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     made.allocate_tensors()
     return run(made, feeds)
 

@@ -150,7 +150,7 @@ def arg_options(kind=schema.TensorType.INT32):
 )
 def test_what_has_no_meaning_is_refused(content):
     with pytest.raises(EdgeError, match="expected"):
-        Interpreter(model_content=content).allocate_tensors()
+        Interpreter(model_content=content, engine="native").allocate_tensors()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_has_no_meaning_is_refused(content):
 )
 def test_types_without_arithmetic_are_refused(content):
     with pytest.raises(UnsupportedOperatorError, match="expected"):
-        Interpreter(model_content=content)
+        Interpreter(model_content=content, engine="native")
 
 
 def test_axes_of_the_wrong_value_end_the_run_with_an_error():
@@ -175,7 +175,7 @@ def test_axes_of_the_wrong_value_end_the_run_with_an_error():
     net.inputs.append(axes)
     y = net.tensor([2], "float32")
     net.operator("SUM", [x, axes], [y], schema.ReducerOptionsT(), version=1)
-    made = Interpreter(model_content=net.build(y))
+    made = Interpreter(model_content=net.build(y), engine="native")
     frame = [np.ones([2, 3], np.float32), np.array([2], np.int32)]
     with pytest.raises(EdgeError, match="expected axes in -2"):
         peer.run(made, frame)
