@@ -170,6 +170,16 @@ LAYERS = [
         "lookup.h",
     ],
 ]
+    ["target.h", "edge.h", "flatbuffer.h", "schema.h", "functions.h", "float_functions.h",
+     "kernels.h", "kernels.inc", "operators.inc"],
+    ["requantize.h"],
+    ["fixed_point.h"],
+    ["kernels/avx2.h", "kernels/avx2_end.h"],
+    ["internal.h"],
+    ["graph.h", "operators.h", "window.h", "rules.h", "reduce.h", "broadcast.h", "fold.h"],
+    ["band.h", "matrix.h", "table.h", "unary.h"],
+    ["lookup.h"],
+]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
