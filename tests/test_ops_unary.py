@@ -191,7 +191,7 @@ def test_the_result_is_that_of_litert(name, dtype):
         expected = reference(content, value)
         if expected is None:
             continue
-        came = run(Interpreter(model_content=content), value)
+        came = run(Interpreter(model_content=content, engine="native"), value)
         assert_equal(came, expected, (trial, shape), slack=(name, dtype) in INEXACT)
         compared += 1
     assert compared > TRIALS // 2
@@ -206,7 +206,9 @@ def test_every_int16_gives_the_bits_of_litert(name, scale):
     content = net.build(net.operator(name, [x], [net.tensor([65536], "int16", 1 / 32768)]))
     value = np.arange(-32768, 32768).astype(np.int16)
     expected = reference(content, value)
-    np.testing.assert_array_equal(run(Interpreter(model_content=content), value), expected)
+    np.testing.assert_array_equal(
+        run(Interpreter(model_content=content, engine="native"), value), expected
+    )
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
@@ -223,7 +225,7 @@ def test_other_types_are_refused(name):
         net.inputs.append(x)
         net.operator(name, [x], [y], made(random) if made else None, version=1)
         with pytest.raises(UnsupportedOperatorError, match="expected an input of type"):
-            Interpreter(model_content=net.build(y))
+            Interpreter(model_content=net.build(y), engine="native")
 
 
 @pytest.mark.parametrize("name", ["SQRT", "RSQRT"])
@@ -234,7 +236,7 @@ def test_a_root_of_less_than_zero_is_refused_when_it_runs(name, dtype):
     net.inputs.append(x)
     content = net.build(net.operator(name, [x], [net.tensor([4], dtype, 0.1, 0)]))
     assert reference(content, np.array([1, 2, -1, 3], dtype)) is None
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     with pytest.raises(EdgeError, match="expected inputs of at least 0"):
         run(made, np.array([1, 2, -1, 3], dtype))
     run(made, np.array([1, 2, 0, 3], dtype))
@@ -254,7 +256,7 @@ def test_options_without_a_meaning_are_refused(name, options):
     x = net.input([3], "float32")
     y = net.operator(name, [x], [net.tensor([3], "float32")], options, version=1)
     with pytest.raises(MalformedModelError):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
 
 
 def test_an_input_of_another_shape_and_threads_change_no_bits():
@@ -265,7 +267,7 @@ def test_an_input_of_another_shape_and_threads_change_no_bits():
     value = np.random.default_rng(1).normal(0, 3, [5, 40_003]).astype(np.float32)
     results = []
     for threads in (1, 2):
-        made = Interpreter(model_content=content, num_threads=threads)
+        made = Interpreter(model_content=content, num_threads=threads, engine="native")
         made.resize_tensor_input(x, value.shape)
         results.append(run(made, value).tobytes())
     assert results[0] == results[1]
