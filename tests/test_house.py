@@ -126,6 +126,7 @@ LAYERS = [
         "schema.h",
         "functions.h",
         "float_functions.h",
+        "half.h",
         "kernels.h",
         "kernels.inc",
         "operators.inc",
@@ -165,21 +166,12 @@ LAYERS = [
         "ranges.h",
         "table.h",
         "unary.h",
+        "channels.h",
     ],
     [
         "lookup.h",
     ],
 ]
-    ["target.h", "edge.h", "flatbuffer.h", "schema.h", "functions.h", "float_functions.h",
-     "half.h", "kernels.h", "kernels.inc", "operators.inc"],
-    ["requantize.h"],
-    ["fixed_point.h"],
-    ["kernels/avx2.h", "kernels/avx2_end.h"],
-    ["internal.h"],
-    ["graph.h", "operators.h", "window.h", "rules.h", "reduce.h", "broadcast.h", "fold.h"],
-    ["band.h", "matrix.h", "table.h", "unary.h", "channels.h"],
-    ["lookup.h"],
-]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
