@@ -14,7 +14,7 @@ static int32_t cells_for(const edge_axis *axis, int32_t outputs) {
 }
 
 edge_status edge_band_plan(edge_planner *planner, const edge_step *step, int32_t channels,
-                           int32_t multiplier, int32_t zero_point, edge_band *band) {
+                           int32_t multiplier, edge_band *band) {
   const edge_axis *x = &band->window.x;
   const edge_axis *y = &band->window.y;
   const int64_t width =
@@ -35,7 +35,6 @@ edge_status edge_band_plan(edge_planner *planner, const edge_step *step, int32_t
   band->step_y = band->row * (decimated(y) ? 1 : y->stride);
   band->dilation_x = band->cell * x->dilation;
   band->dilation_y = band->row * y->dilation;
-  band->zero_point = (int8_t)zero_point;
   return EDGE_OK;
 }
 
@@ -43,82 +42,96 @@ int32_t edge_band_rows(const edge_band *band, int32_t outputs) {
   return cells_for(&band->window.y, outputs);
 }
 
-/* Makes `cells` padded cells; returns the place behind them. */
-static uint8_t *put_padding(const edge_band *band, uint8_t *out, int64_t cells) {
-  int8_t chunk[256];
-  size_t left = (size_t)cells * (size_t)band->cell;
-  if (band->convert == NULL) {
-    memset(out, band->zero_point, left);
-    return out + left;
-  }
-  memset(chunk, band->zero_point, left < sizeof chunk ? left : sizeof chunk);
-  while (left > 0) {
-    const size_t count = left < sizeof chunk ? left : sizeof chunk;
-    band->convert(out, chunk, count);
-    out += count * band->element;
-    left -= count;
+uint64_t edge_band_bytes(const edge_band *band, int32_t outputs) {
+  return (uint64_t)edge_band_rows(band, outputs) * (uint64_t)band->row * band->lhs.size +
+         EDGE_SLACK;
+}
+
+typedef struct band_writer {
+  const edge_band *band;
+  const edge_lhs *lhs;
+  uint8_t *out;
+} band_writer;
+
+static void put_padding(band_writer *w, int64_t cells) {
+  const size_t count = (size_t)cells * (size_t)w->band->cell;
+  edge_lhs_pad(w->lhs, w->out, count);
+  w->out += count * w->lhs->size;
+}
+
+/* Writes every element `times` times. */
+static uint8_t *repeat(uint8_t *out, const uint8_t *from, size_t count, size_t size,
+                       int32_t times) {
+  for (size_t i = 0; i < count; i++) {
+    for (int32_t t = 0; t < times; t++) {
+      memcpy(out, from, size);
+      out += size;
+    }
+    from += size;
   }
   return out;
 }
 
-/* Copies `cells` cells into the band; returns the place behind them. */
-static uint8_t *put(const edge_band *band, uint8_t *out, const int8_t *in, int64_t cells) {
-  const size_t count = (size_t)cells * (size_t)band->channels;
-  if (band->convert != NULL) {
-    band->convert(out, in, count);
-  } else if (band->multiplier == 1) {
-    memcpy(out, in, count);
-  } else {
-    uint8_t *to = out;
-    for (size_t i = 0; i < count; i++) {
-      memset(to, in[i], (size_t)band->multiplier);
-      to += band->multiplier;
-    }
+static void put(band_writer *w, const uint8_t *in, int64_t cells) {
+  enum { SOME = 64 };
+  _Alignas(EDGE_ALIGN) uint8_t some[SOME * 4];
+  const size_t size = w->lhs->size;
+  size_t left = (size_t)cells * (size_t)w->band->channels;
+  if (w->band->multiplier == 1) {
+    w->lhs->put(w->lhs, w->out, in, left);
+    w->out += left * size;
+    return;
   }
-  return out + count * (size_t)band->multiplier * band->element;
+  while (left > 0) {
+    const size_t count = left < SOME ? left : SOME;
+    w->lhs->put(w->lhs, some, in, count);
+    w->out = repeat(w->out, some, count, size, w->band->multiplier);
+    in += count * w->lhs->in_size;
+    left -= count;
+  }
 }
 
-static void fill_row(const edge_band *band, const int8_t *row, uint8_t *out) {
+static void fill_row(band_writer *w, const uint8_t *row) {
+  const edge_band *band = w->band;
   const edge_axis *x = &band->window.x;
   if (row == NULL) {
-    put_padding(band, out, band->width);
+    put_padding(w, band->width);
     return;
   }
   if (decimated(x)) {
     if (x->stride == 1) {
-      put(band, out, row, band->width);
+      put(w, row, band->width);
       return;
     }
-    for (int32_t i = 0; i < band->width; i++) {
-      out = put(band, out, row + (int64_t)i * x->stride * band->channels, 1);
-    }
+    const int64_t step = (int64_t)x->stride * band->channels * w->lhs->in_size;
+    for (int32_t i = 0; i < band->width; i++) put(w, row + i * step, 1);
     return;
   }
   const int64_t left = edge_min(x->before, band->width);
   const int64_t middle = edge_min(band->width - left, x->input);
   const int64_t right = band->width - left - middle;
-  if (left > 0) out = put_padding(band, out, left);
-  out = put(band, out, row, middle);
-  if (right > 0) put_padding(band, out, right);
+  if (left > 0) put_padding(w, left);
+  put(w, row, middle);
+  if (right > 0) put_padding(w, right);
 }
 
-void edge_band_fill(const edge_band *band, const int8_t *image, int32_t first, int32_t outputs,
-                    uint8_t *out) {
+void edge_band_fill(const edge_band *band, const edge_lhs *lhs, const uint8_t *image, int32_t first,
+                    int32_t outputs, uint8_t *out) {
   const edge_axis *y = &band->window.y;
-  const int64_t row_bytes = (int64_t)band->window.x.input * band->channels;
+  const int64_t row_bytes = (int64_t)band->window.x.input * band->channels * lhs->in_size;
   const int64_t top = (int64_t)first * y->stride - y->before;
   const int64_t step = decimated(y) ? y->stride : 1;
   const int32_t rows = edge_band_rows(band, outputs);
+  band_writer writer = {band, lhs, out};
   for (int32_t r = 0; r < rows; r++) {
     const int64_t at = top + r * step;
     const bool inside = at >= 0 && at < y->input;
-    fill_row(band, inside ? image + at * row_bytes : NULL, out);
-    out += band->row * (ptrdiff_t)band->element;
+    fill_row(&writer, inside ? image + at * row_bytes : NULL);
   }
 }
 
 int32_t edge_band_split(const edge_band *band, int32_t rows, int64_t pieces_wanted) {
-  const int64_t row_bytes = (int64_t)band->row * band->element;
+  const int64_t row_bytes = (int64_t)band->row * band->lhs.size;
   const int64_t halo =
       edge_band_rows(band, 1) - (decimated(&band->window.y) ? 1 : band->window.y.stride);
   const int64_t stride = edge_band_rows(band, 2) - edge_band_rows(band, 1);

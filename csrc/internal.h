@@ -304,18 +304,13 @@ edge_status edge_expect_constant(edge_compiler *compiler, const edge_node *node,
 /* A tensor without elements needs no data to be constant. */
 edge_status edge_expect_constant_or_empty(edge_compiler *compiler, const edge_node *node,
                                           const edge_tensor *tensor, const char *what);
-/* A convolution's operands: int8, with constant weights of rank 4 whose outputs run along `axis`,
- * and a constant bias or none. */
-edge_status edge_expect_filters(edge_compiler *compiler, const edge_node *node, int32_t axis);
+/* Weights of that rank with elements. */
+edge_status edge_expect_weights(edge_compiler *compiler, const edge_node *node, int32_t rank);
 /* Input and output of one type whose elements have a fixed size. */
 edge_status edge_expect_movable(edge_compiler *compiler, const edge_node *node,
                                 const edge_tensor *input, const edge_tensor *output);
 /* Both not quantized, or both per tensor with equal scale and zero point. */
 bool edge_same_quantization(const edge_tensor *a, const edge_tensor *b);
-/* An int32 bias with one element for each output. */
-edge_status edge_expect_bias(edge_compiler *compiler, const edge_node *node,
-                             const edge_tensor *tensor, int32_t outputs);
-
 typedef struct edge_quant {
   float scale;
   int32_t zero_point;
@@ -361,6 +356,8 @@ edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t
 /* Refuses an input that is not [N][H][W][channels] with N at least 1. */
 edge_status edge_expect_image(edge_planner *planner, const edge_step *step, const edge_view *input,
                               int32_t channels);
+/* Refuses an input whose shape is not the one in the file, by which it was compiled. */
+edge_status edge_expect_stored(edge_planner *planner, const edge_step *step, int32_t i);
 /* Zeroed state of the step. */
 void *edge_step_state(edge_planner *planner, edge_step *step, size_t size);
 /* Output 0 has the bytes of input 0: shares its memory where that is safe. */

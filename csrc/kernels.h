@@ -77,6 +77,60 @@ typedef struct edge_qs8_dwconv {
 
 enum { EDGE_DWCONV_BLOCK = 16 };
 
+/* Columns of a panel of float32 or int16 weights, on every ISA. */
+enum { EDGE_PANEL = 16 };
+
+/* One panel of a float32 product, columns <= EDGE_PANEL:
+ *   out[r][c] = clamp(bias[c] + sum over runs t and k < depth, in this order, of
+ *                     lhs[r * lhs_row + lhs_runs[t] + k] * weights[t][k][c])
+ * Each product and each sum is rounded to float32. */
+typedef struct edge_f32_gemm {
+  size_t rows, columns, runs, depth;
+  const float *lhs;
+  ptrdiff_t lhs_row;
+  const ptrdiff_t *lhs_runs; /* [runs] */
+  const float *weights;      /* [runs][depth][EDGE_PANEL] */
+  const float *bias;         /* [EDGE_PANEL] */
+  float min, max;
+  float *out;
+  ptrdiff_t out_row;
+} edge_f32_gemm;
+
+/* The sums of one panel of an int16 product, modulo 2^32:
+ *   out[r][c] = sum of lhs[r * lhs_row + lhs_runs[t] + k] * weights[t][k / 2][c][k % 2]
+ * `depth` is even; where the true depth is not, the weights beyond it are 0. */
+typedef struct edge_s16_gemm {
+  size_t rows, runs, depth;
+  const int16_t *lhs;
+  ptrdiff_t lhs_row;
+  const ptrdiff_t *lhs_runs; /* [runs] */
+  const int16_t *weights;    /* [runs][depth / 2][EDGE_PANEL][2] */
+  int32_t *out;              /* [rows][EDGE_PANEL] */
+} edge_s16_gemm;
+
+/* A row of a float32 depthwise convolution, clamped. `channels_packed` is `channels` rounded up to
+ * EDGE_PANEL; weights and bias are padded to it. */
+typedef struct edge_f32_dwconv {
+  size_t pixels, channels, channels_packed, tap_count;
+  const float *input;
+  ptrdiff_t pixel;
+  const ptrdiff_t *taps; /* [tap_count] */
+  const float *weights;  /* [tap_count][channels_packed] */
+  const float *bias;     /* [channels_packed] */
+  float min, max;
+  float *out; /* [pixels][channels] */
+} edge_f32_dwconv;
+
+/* The sums of a row of an int16 depthwise convolution, modulo 2^32. */
+typedef struct edge_s16_dwconv {
+  size_t pixels, channels_packed, tap_count;
+  const int16_t *input;
+  ptrdiff_t pixel;
+  const ptrdiff_t *taps;  /* [tap_count] */
+  const int16_t *weights; /* [tap_count][channels_packed] */
+  int32_t *out;           /* [pixels][channels_packed] */
+} edge_s16_dwconv;
+
 /* ADD and SUB: clamp(((a - zero_a) * multiplier_a + (b - zero_b) * multiplier_b + half) >> shift)
  * + zero). `bias` holds the zero points' and the rounding's share. A stride of 0 repeats one
  * element. Source: XNNPACK src/qs8-vadd. */
@@ -102,6 +156,10 @@ typedef void edge_qs8_dwconv_fn(const edge_qs8_dwconv *);
  * up to even) and channel (rounded up to a block). */
 typedef void edge_qs8_dwconv_pack_fn(void *packed, const int8_t *weights, size_t taps,
                                      size_t channels);
+typedef void edge_f32_gemm_fn(const edge_f32_gemm *);
+typedef void edge_s16_gemm_fn(const edge_s16_gemm *);
+typedef void edge_f32_dwconv_fn(const edge_f32_dwconv *);
+typedef void edge_s16_dwconv_fn(const edge_s16_dwconv *);
 typedef void edge_qs8_vadd_fn(int8_t *out, const int8_t *a, ptrdiff_t stride_a, const int8_t *b,
                               ptrdiff_t stride_b, size_t count, const edge_qs8_vadd *);
 typedef void edge_qs8_vmul_fn(int8_t *out, const int8_t *a, ptrdiff_t stride_a, const int8_t *b,
@@ -125,6 +183,10 @@ typedef struct edge_kernels {
   edge_qs8_lhs_fn *qs8_lhs;
   edge_qs8_dwconv_fn *qs8_dwconv;
   edge_qs8_dwconv_pack_fn *qs8_dwconv_pack;
+  edge_f32_gemm_fn *f32_gemm;
+  edge_s16_gemm_fn *s16_gemm;
+  edge_f32_dwconv_fn *f32_dwconv;
+  edge_s16_dwconv_fn *s16_dwconv;
   edge_qs8_vadd_fn *qs8_vadd;
   edge_qs8_vmul_fn *qs8_vmul;
   edge_x8_lut_fn *x8_lut;

@@ -47,6 +47,18 @@ edge_status edge_expect_image(edge_planner *planner, const edge_step *step, cons
                         (long long)(input->rank > 0 ? input->shape[input->rank - 1] : 0));
 }
 
+edge_status edge_expect_stored(edge_planner *planner, const edge_step *step, int32_t i) {
+  const edge_view *view = edge_view_in(planner, step, i);
+  const edge_tensor *tensor = edge_tensor_in(planner, step, i);
+  if (view->rank == tensor->rank &&
+      memcmp(view->shape, tensor->shape, (size_t)view->rank * sizeof *view->shape) == 0) {
+    return EDGE_OK;
+  }
+  return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
+                        "expected input %lld to have the shape in the file, got another",
+                        (long long)i);
+}
+
 const void *edge_values_in(const edge_planner *planner, const edge_step *step, int32_t i) {
   static const int64_t nothing = 0;
   const edge_view *view = edge_view_in(planner, step, i);

@@ -100,16 +100,6 @@ bool edge_same_quantization(const edge_tensor *a, const edge_tensor *b) {
          zero_point_at(a, 0) == zero_point_at(b, 0);
 }
 
-edge_status edge_expect_bias(edge_compiler *compiler, const edge_node *node,
-                             const edge_tensor *tensor, int32_t outputs) {
-  EDGE_TRY(edge_expect_type(compiler, node, tensor, "a bias", EDGE_INT32));
-  if (edge_count(tensor->shape, 0, tensor->rank) == outputs) return EDGE_OK;
-  return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,
-                        "expected a bias of %lld elements, got %lld (tensor %lld)",
-                        (long long)outputs, (long long)edge_count(tensor->shape, 0, tensor->rank),
-                        tensor_index(compiler, tensor));
-}
-
 static void type_range(edge_type type, int64_t *least, int64_t *most) {
   switch (type) {
     case EDGE_INT8:
@@ -193,23 +183,11 @@ edge_status edge_expect_scales(edge_compiler *compiler, const edge_node *node,
   return EDGE_OK;
 }
 
-edge_status edge_expect_filters(edge_compiler *compiler, const edge_node *node, int32_t axis) {
+edge_status edge_expect_weights(edge_compiler *compiler, const edge_node *node, int32_t rank) {
   const edge_tensor *weights = edge_node_input(compiler, node, 1);
-  const edge_tensor *bias = edge_node_optional(compiler, node, 2);
-  EDGE_TRY(
-      edge_expect_type(compiler, node, edge_node_input(compiler, node, 0), "an input", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(compiler, node, weights, "weights", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(compiler, node, edge_node_output(compiler, node, 0), "an output",
-                            EDGE_INT8));
-  EDGE_TRY(edge_expect_rank(compiler, node, weights, "weights", 4));
-  EDGE_TRY(edge_expect_constant(compiler, node, weights, "weights"));
-  EDGE_TRY(edge_expect_scales(compiler, node, weights, "weights", axis));
-  if (edge_count(weights->shape, 0, 4) == 0) {
-    return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
-  }
-  if (bias == NULL) return EDGE_OK;
-  EDGE_TRY(edge_expect_constant(compiler, node, bias, "a bias"));
-  return edge_expect_bias(compiler, node, bias, weights->shape[axis]);
+  EDGE_TRY(edge_expect_rank(compiler, node, weights, "weights", rank));
+  if (edge_count(weights->shape, 0, rank) > 0) return EDGE_OK;
+  return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
 }
 
 static edge_status check_node(edge_compiler *compiler, const edge_node *node) {

@@ -34,13 +34,19 @@ static inline int32_t edge_wrap(int64_t value) {
   return low <= INT32_MAX ? (int32_t)low : (int32_t)(low - INT32_MAX - 1) + INT32_MIN;
 }
 
-static inline int8_t edge_requantize_float(int32_t accumulator, float scale,
-                                           const edge_qs8_output *output) {
+/* Any output of 8 or 16 bits. */
+static inline int32_t edge_rescale_float(int32_t accumulator, float scale,
+                                         const edge_qs8_output *output) {
   const float min = (float)(output->min - output->zero_point);
   const float max = (float)(output->max - output->zero_point);
   float value = (float)accumulator * scale;
   value = value < min ? min : value > max ? max : value;
-  return (int8_t)(edge_round_even(value) + output->zero_point);
+  return edge_round_even(value) + output->zero_point;
+}
+
+static inline int8_t edge_requantize_float(int32_t accumulator, float scale,
+                                           const edge_qs8_output *output) {
+  return (int8_t)edge_rescale_float(accumulator, scale, output);
 }
 
 /* (value * 2^left * multiplier + 2^30) >> 31, then a rounding shift to the right. */
@@ -56,10 +62,27 @@ static inline int32_t edge_multiply(int32_t value, edge_fixed fixed) {
   return (int32_t)((high >> right) + ((high & mask) > threshold));
 }
 
+static inline int32_t edge_rescale_fixed(int32_t accumulator, edge_fixed fixed,
+                                         const edge_qs8_output *output) {
+  const int64_t value = (int64_t)edge_multiply(accumulator, fixed) + output->zero_point;
+  return edge_clamp(value, output->min, output->max);
+}
+
 static inline int8_t edge_requantize_fixed(int32_t accumulator, edge_fixed fixed,
                                            const edge_qs8_output *output) {
-  const int64_t value = (int64_t)edge_multiply(accumulator, fixed) + output->zero_point;
-  return (int8_t)edge_clamp(value, output->min, output->max);
+  return (int8_t)edge_rescale_fixed(accumulator, fixed, output);
+}
+
+/* An int64 accumulator by the upper 16 bits of the multiplier, rounded once, halves up; modulo
+ * 2^64. The exponent is at most 14. */
+static inline int32_t edge_multiply_wide(int64_t value, edge_fixed fixed) {
+  const int32_t reduced =
+      fixed.multiplier < 0x7FFF0000 ? (fixed.multiplier + (1 << 15)) >> 16 : 0x7FFF;
+  const int32_t shift = 15 - fixed.exponent;
+  const uint64_t rounded =
+      (uint64_t)value * (uint64_t)reduced + (UINT64_C(1) << (uint32_t)(shift - 1));
+  const uint64_t sign = rounded >> 63 ? ~(UINT64_MAX >> shift) : 0;
+  return edge_wrap((int64_t)(rounded >> shift | sign));
 }
 
 static inline int8_t edge_requantize(int32_t accumulator, size_t channel,

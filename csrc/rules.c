@@ -76,7 +76,7 @@ bool edge_activation_known(int8_t activation) {
   return activation >= ACTIVATION_NONE && activation <= ACTIVATION_RELU6;
 }
 
-static void activation_bounds(int8_t activation, float *min, float *max) {
+void edge_activation_bounds(int8_t activation, float *min, float *max) {
   *min = activation == ACTIVATION_NONE           ? -INFINITY
          : activation == ACTIVATION_RELU_N1_TO_1 ? -1.0f
                                                  : 0.0f;
@@ -85,35 +85,54 @@ static void activation_bounds(int8_t activation, float *min, float *max) {
                                                  : INFINITY;
 }
 
+static edge_range type_range(edge_type type) {
+  switch (type) {
+    case EDGE_UINT8:
+      return (edge_range){0, UINT8_MAX};
+    case EDGE_INT16:
+      return (edge_range){INT16_MIN, INT16_MAX};
+    default:
+      return (edge_range){INT8_MIN, INT8_MAX};
+  }
+}
+
 /* Clamped before it is rounded; NaN, from 0 / 0, gives the lower end. */
-static int32_t quantize_float(float value, edge_quant quant) {
+static int32_t quantize_float(float value, edge_quant quant, edge_range type) {
   const float quotient = value / quant.scale;
   float shifted = quotient + (float)quant.zero_point;
-  if (!(shifted > (float)INT8_MIN)) shifted = (float)INT8_MIN;
-  if (shifted > (float)INT8_MAX) shifted = (float)INT8_MAX;
+  if (!(shifted > (float)type.min)) shifted = (float)type.min;
+  if (shifted > (float)type.max) shifted = (float)type.max;
   return edge_round_even(shifted);
 }
 
-edge_range edge_range_float(int8_t activation, edge_quant output) {
+static edge_range range_float(int8_t activation, edge_quant output, edge_range type) {
   float min;
   float max;
-  activation_bounds(activation, &min, &max);
-  return (edge_range){quantize_float(min, output), quantize_float(max, output)};
+  edge_activation_bounds(activation, &min, &max);
+  return (edge_range){quantize_float(min, output, type), quantize_float(max, output, type)};
 }
 
-bool edge_range_fixed(int8_t activation, edge_quant output, edge_range *range) {
+edge_range edge_range_float(int8_t activation, edge_quant output) {
+  return range_float(activation, output, type_range(EDGE_INT8));
+}
+
+static bool range_fixed(int8_t activation, edge_quant output, edge_range type, edge_range *range) {
   float bounds[2];
   int32_t *ends[2] = {&range->min, &range->max};
-  *range = (edge_range){INT8_MIN, INT8_MAX};
-  activation_bounds(activation, &bounds[0], &bounds[1]);
+  *range = type;
+  edge_activation_bounds(activation, &bounds[0], &bounds[1]);
   for (int i = 0; i < 2; i++) {
     if (isinf(bounds[i])) continue;
     const float quotient = roundf(bounds[i] / output.scale);
     if (!(fabsf(quotient) < 2147483648.0f)) return false;
     const int64_t value = (int64_t)quotient + output.zero_point;
-    *ends[i] = edge_clamp(value, INT8_MIN, INT8_MAX);
+    *ends[i] = edge_clamp(value, type.min, type.max);
   }
   return true;
+}
+
+bool edge_range_fixed(int8_t activation, edge_quant output, edge_range *range) {
+  return range_fixed(activation, output, type_range(EDGE_INT8), range);
 }
 
 edge_status edge_read_activation(edge_compiler *compiler, const edge_node *node, uint32_t field,
@@ -132,11 +151,17 @@ edge_status edge_read_activation(edge_compiler *compiler, const edge_node *node,
 
 edge_status edge_output_range(edge_compiler *compiler, const edge_node *node, bool xnn,
                               int8_t activation, edge_quant output, edge_range *range) {
+  return edge_output_range_of(compiler, node, xnn, activation, output, EDGE_INT8, range);
+}
+
+edge_status edge_output_range_of(edge_compiler *compiler, const edge_node *node, bool xnn,
+                                 int8_t activation, edge_quant output, edge_type type,
+                                 edge_range *range) {
   bool ok = true;
   if (xnn) {
-    *range = edge_range_float(activation, output);
+    *range = range_float(activation, output, type_range(type));
   } else {
-    ok = edge_range_fixed(activation, output, range);
+    ok = range_fixed(activation, output, type_range(type), range);
   }
   if (ok && range->min <= range->max) return EDGE_OK;
   return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,

@@ -37,6 +37,8 @@ edge_status edge_expect_fixed(edge_compiler *compiler, const edge_node *node, do
                               bool away, edge_fixed *fixed);
 
 bool edge_activation_known(int8_t activation);
+/* The fused activation as bounds of a float, infinite where there are none. */
+void edge_activation_bounds(int8_t activation, float *min, float *max);
 /* The fused activation as a range of the output's int8 values, by XNNPACK's rounding. */
 edge_range edge_range_float(int8_t activation, edge_quant output);
 /* The same by LiteRT's rounding. False: a bound does not fit int32. */
@@ -48,5 +50,9 @@ edge_status edge_read_activation(edge_compiler *compiler, const edge_node *node,
 /* The range of the rule `xnn`, or an error. */
 edge_status edge_output_range(edge_compiler *compiler, const edge_node *node, bool xnn,
                               int8_t activation, edge_quant output, edge_range *range);
+/* The same for an output of another type of 8 or 16 bits. */
+edge_status edge_output_range_of(edge_compiler *compiler, const edge_node *node, bool xnn,
+                                 int8_t activation, edge_quant output, edge_type type,
+                                 edge_range *range);
 
 #endif

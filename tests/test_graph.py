@@ -373,20 +373,8 @@ def test_computed_operands_of_a_dense_layer_keep_their_shape(resized):
     assert try_to_run(content)
     made = Interpreter(model_content=content, engine="native")
     made.resize_tensor_input(*{"weights": (weights, [1, 8]), "bias": (bias, [1])}[resized])
-    with pytest.raises(MalformedModelError, match="weights of 4 x 8 and a bias to them"):
+    with pytest.raises(MalformedModelError, match="to have the shape in the file"):
         made.allocate_tensors()
-
-
-@pytest.mark.parametrize("kind", ["conv", "depthwise"])
-def test_a_computed_bias_is_not_ignored(kind):
-    net = Network(1)
-    x = net.input([1, 6, 6, 3])
-    y = getattr(net, kind)(x, *{"conv": (3, 3), "depthwise": (3, 1)}[kind])
-    bias = net.input([3], "int32", scale=0.001, zero_point=0)
-    inputs = net.graph.operators[0].inputs
-    net.graph.operators[0].inputs = np.array([*inputs[:2], bias], np.int32)
-    with pytest.raises(UnsupportedOperatorError, match="a bias to be constant"):
-        Interpreter(model_content=net.build(y), engine="native")
 
 
 def test_an_empty_tensor_that_was_read_is_not_written_afterwards():

@@ -144,6 +144,7 @@ LAYERS = [
         "kernels/avx2_end.h",
         "kernels/neon.h",
         "kernels/neon_end.h",
+        "kernels/gemm.h",
     ],
     [
         "internal.h",
@@ -158,11 +159,12 @@ LAYERS = [
         "fold.h",
         "call.h",
         "place.h",
+        "lhs.h",
         "movement.h",
     ],
     [
+        "arithmetic.h",
         "band.h",
-        "matrix.h",
         "ranges.h",
         "table.h",
         "unary.h",
@@ -170,6 +172,8 @@ LAYERS = [
     ],
     [
         "lookup.h",
+        "channelwise.h",
+        "matrix.h",
     ],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -7,7 +7,6 @@ import pytest
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
-from edgesdk.errors import UnsupportedOperatorError
 from edgesdk.interpreter import Interpreter
 from networks import Network
 from test_numerics import OPERATORS, entries, outputs, values_for
@@ -82,18 +81,6 @@ def test_a_bias_of_another_rank_gives_the_bits_of_litert(kind, shape, axis, per_
     bias.shape = np.array(shape, np.int32)
     bias.quantization.quantizedDimension = axis if per_channel else 0
     assert differences(net.build(y)) == 0
-
-
-@pytest.mark.parametrize("kind", ["conv", "depthwise"])
-def test_a_computed_bias_of_a_convolution_is_refused(kind):
-    net = Network(1)
-    x = net.input([1, 8, 8, 16])
-    y = net.conv(x, 16) if kind == "conv" else net.depthwise(x)
-    bias = int(net.graph.operators[-1].inputs[2])
-    net.graph.tensors[bias].buffer = 0
-    net.inputs.append(bias)
-    with pytest.raises(UnsupportedOperatorError, match="a bias to be constant"):
-        Interpreter(model_content=net.build(y), engine="native")
 
 
 def test_an_int8_constant_is_dequantized_as_litert_unpacks_it():

@@ -315,6 +315,141 @@ static void check_dwconv(const edge_kernels *k, const edge_kernels *scalar) {
   report(k->isa, r);
 }
 
+/* ---- float32 and int16 products ---------------------------------------------------------- */
+
+/* Halves of whole numbers that float32 holds, or anything of `size` bytes but NaN and infinities.
+ */
+static void *elements(size_t count, size_t size) {
+  uint8_t *made = checked(malloc(count * size + EDGE_SLACK));
+  for (size_t i = 0; i < count + EDGE_SLACK / size; i++) {
+    const float real = ldexpf((float)between(-(1 << 23), 1 << 23), -between(10, 30));
+    const int16_t whole = (int16_t)(next() % 8 ? between(-255, 255) : (int32_t)next());
+    memcpy(made + i * size, size == 4 ? (const void *)&real : (const void *)&whole, size);
+  }
+  return made;
+}
+
+/* Weights are small enough for pairs of products to fit int32. */
+static int16_t *weights16(size_t count) {
+  int16_t *made = checked(malloc(count * sizeof *made + EDGE_SLACK));
+  for (size_t i = 0; i < count; i++) made[i] = (int16_t)between(-255, 255);
+  return made;
+}
+
+static void check_f32_gemm(const edge_kernels *k, const edge_kernels *scalar) {
+  result r = {.kernel = "f32_gemm"};
+  for (size_t i = 0; i < 24 * EDGE_PANEL; i++) {
+    const size_t rows = i % 24 + 1;
+    const ptrdiff_t runs[2] = {0, between(0, 9)};
+    edge_f32_gemm g = {.rows = rows, .columns = i / 24 + 1, .runs = 1 + i % 2};
+    g.depth = (size_t)between(1, 40);
+    g.lhs_row = between(1, 50);
+    g.lhs_runs = runs;
+    g.min = i % 3 ? -INFINITY : -1.0F;
+    g.max = i % 3 ? INFINITY : 1.0F;
+    g.out_row = (ptrdiff_t)(g.columns + next() % 5);
+    float *lhs = elements((size_t)g.lhs_row * rows + g.depth + 9, 4);
+    float *weights = elements(g.runs * g.depth * EDGE_PANEL, 4);
+    float *bias = elements(EDGE_PANEL, 4);
+    guarded out[2] = {guarded_new(rows * (size_t)g.out_row * 4),
+                      guarded_new(rows * (size_t)g.out_row * 4)};
+    g.lhs = lhs;
+    g.weights = weights;
+    g.bias = bias;
+    g.out = inside(out[0]);
+    scalar->f32_gemm(&g);
+    g.out = inside(out[1]);
+    k->f32_gemm(&g);
+    settle(&r, out[0], out[1]);
+    free(bias);
+    free(weights);
+    free(lhs);
+  }
+  report(k->isa, r);
+}
+
+static void check_s16_gemm(const edge_kernels *k, const edge_kernels *scalar) {
+  result r = {.kernel = "s16_gemm"};
+  for (size_t i = 0; i < 400; i++) {
+    const size_t rows = i % 24 + 1;
+    const ptrdiff_t runs[2] = {0, between(0, 9)};
+    edge_s16_gemm g = {.rows = rows, .runs = 1 + i % 2, .depth = 2 * (size_t)between(1, 20)};
+    g.lhs_row = between(1, 50);
+    g.lhs_runs = runs;
+    int16_t *lhs = elements((size_t)g.lhs_row * rows + g.depth + 9, 2);
+    int16_t *weights = weights16(g.runs * g.depth * EDGE_PANEL);
+    guarded out[2] = {guarded_new(rows * EDGE_PANEL * 4), guarded_new(rows * EDGE_PANEL * 4)};
+    g.lhs = lhs;
+    g.weights = weights;
+    g.out = inside(out[0]);
+    scalar->s16_gemm(&g);
+    g.out = inside(out[1]);
+    k->s16_gemm(&g);
+    settle(&r, out[0], out[1]);
+    free(weights);
+    free(lhs);
+  }
+  report(k->isa, r);
+}
+
+static void check_f32_dwconv(const edge_kernels *k, const edge_kernels *scalar) {
+  result r = {.kernel = "f32_dwconv"};
+  for (size_t i = 0; i < 400; i++) {
+    const size_t count = (size_t)between(1, 40);
+    ptrdiff_t places[9];
+    edge_f32_dwconv d = {.pixels = i % 7 + 1, .channels = count, .tap_count = i % 9 + 1};
+    d.channels_packed = (count + EDGE_PANEL - 1) / EDGE_PANEL * EDGE_PANEL;
+    d.pixel = (ptrdiff_t)count * between(1, 2);
+    d.taps = places;
+    d.min = i % 3 ? -INFINITY : -1.0F;
+    d.max = i % 3 ? INFINITY : 1.0F;
+    for (size_t t = 0; t < 9; t++) places[t] = (ptrdiff_t)(t * count);
+    float *input = elements((size_t)d.pixel * (d.pixels - 1) + d.tap_count * count, 4);
+    float *weights = elements(d.tap_count * d.channels_packed, 4);
+    float *bias = elements(d.channels_packed, 4);
+    guarded out[2] = {guarded_new(d.pixels * count * 4), guarded_new(d.pixels * count * 4)};
+    d.input = input;
+    d.weights = weights;
+    d.bias = bias;
+    d.out = inside(out[0]);
+    scalar->f32_dwconv(&d);
+    d.out = inside(out[1]);
+    k->f32_dwconv(&d);
+    settle(&r, out[0], out[1]);
+    free(bias);
+    free(weights);
+    free(input);
+  }
+  report(k->isa, r);
+}
+
+static void check_s16_dwconv(const edge_kernels *k, const edge_kernels *scalar) {
+  result r = {.kernel = "s16_dwconv"};
+  for (size_t i = 0; i < 400; i++) {
+    const size_t count = (size_t)between(1, 40);
+    ptrdiff_t places[9];
+    edge_s16_dwconv d = {.pixels = i % 7 + 1, .tap_count = i % 9 + 1};
+    d.channels_packed = (count + EDGE_PANEL - 1) / EDGE_PANEL * EDGE_PANEL;
+    d.pixel = (ptrdiff_t)count * between(1, 2);
+    d.taps = places;
+    for (size_t t = 0; t < 9; t++) places[t] = (ptrdiff_t)(t * count);
+    int16_t *input = elements((size_t)d.pixel * (d.pixels - 1) + d.tap_count * count, 2);
+    int16_t *weights = weights16(d.tap_count * d.channels_packed);
+    const size_t bytes = d.pixels * d.channels_packed * 4;
+    guarded out[2] = {guarded_new(bytes), guarded_new(bytes)};
+    d.input = input;
+    d.weights = weights;
+    d.out = inside(out[0]);
+    scalar->s16_dwconv(&d);
+    d.out = inside(out[1]);
+    k->s16_dwconv(&d);
+    settle(&r, out[0], out[1]);
+    free(weights);
+    free(input);
+  }
+  report(k->isa, r);
+}
+
 /* ---- elementwise ------------------------------------------------------------------------- */
 
 enum { COUNTS = 300 };
@@ -431,6 +566,10 @@ int main(int count, char **arguments) {
     check_gemm(table, scalar);
     check_lhs(table);
     check_dwconv(table, scalar);
+    check_f32_gemm(table, scalar);
+    check_s16_gemm(table, scalar);
+    check_f32_dwconv(table, scalar);
+    check_s16_dwconv(table, scalar);
     check_vadd(table, scalar);
     check_vmul(table, scalar);
     check_lut(table, scalar);
