@@ -91,7 +91,7 @@ def test_quantize_gives_the_bits_of_litert(source, target):
         expected = reference(content, value)
         if expected is None:
             continue
-        came = run(Interpreter(model_content=content), value)
+        came = run(Interpreter(model_content=content, engine="native"), value)
         np.testing.assert_array_equal(came, expected, err_msg=str(trial))
         compared += 1
     assert compared > TRIALS // 2
@@ -114,7 +114,7 @@ def test_dequantize_gives_the_bits_of_litert(source, constant):
             y = net.operator("NEG", [y], [net.tensor(shape, "float32")], version=1)
         content = net.build(y)
         expected = reference(content, value)
-        came = run(Interpreter(model_content=content), value)
+        came = run(Interpreter(model_content=content, engine="native"), value)
         np.testing.assert_array_equal(came, expected, err_msg=str(trial))
 
 
@@ -136,7 +136,9 @@ def test_quantization_per_channel_gives_the_bits_of_litert(dtype, axis):
     content = net.build(net.operator("QUANTIZE", [x], [y], schema.QuantizeOptionsT()))
     value = random.normal(0, 9, shape).astype(np.float32)
     expected = reference(content, value)
-    np.testing.assert_array_equal(run(Interpreter(model_content=content), value), expected)
+    np.testing.assert_array_equal(
+        run(Interpreter(model_content=content, engine="native"), value), expected
+    )
     if dtype == "int16":
         return
     net = Network(1)
@@ -145,7 +147,7 @@ def test_quantization_per_channel_gives_the_bits_of_litert(dtype, axis):
     y = net.tensor(shape, "float32")
     back = net.build(net.operator("DEQUANTIZE", [x], [y], schema.DequantizeOptionsT()))
     np.testing.assert_array_equal(
-        run(Interpreter(model_content=back), expected), reference(back, expected)
+        run(Interpreter(model_content=back, engine="native"), expected), reference(back, expected)
     )
 
 
@@ -154,7 +156,7 @@ def test_scales_that_do_not_fit_their_dimension_are_refused():
     x = net.tensor([2, 3], "int8", [0.1, 0.2, 0.3], 0, axis=1)
     net.inputs.append(x)
     y = net.operator("DEQUANTIZE", [x], [net.tensor([2, 3], "float32")])
-    made = Interpreter(model_content=net.build(y))
+    made = Interpreter(model_content=net.build(y), engine="native")
     made.resize_tensor_input(x, [2, 4])
     with pytest.raises(EdgeError, match="as long as there are scales"):
         made.allocate_tensors()
@@ -167,7 +169,7 @@ def test_float16_constants_are_computed_once():
     w = net.tensor([65536], "float16", data=every)
     y = net.operator("DEQUANTIZE", [w], [net.tensor([65536], "float32")])
     z = net.operator("ABS", [y], [net.tensor([65536], "float32")], schema.AbsOptionsT(), version=1)
-    made = Interpreter(model_content=net.build(z))
+    made = Interpreter(model_content=net.build(z), engine="native")
     made.allocate_tensors()
     made.invoke()
     came = made.get_tensor(made.get_output_details()[0]["index"])
@@ -183,7 +185,7 @@ def test_cast_gives_the_bits_of_litert(source):
             content = net.build(y)
             value = values_of(random, source, shape)
             expected = reference(content, value)
-            came = run(Interpreter(model_content=content), value)
+            came = run(Interpreter(model_content=content, engine="native"), value)
             assert came.dtype == expected.dtype
             assert came.tobytes() == expected.tobytes(), (target, trial)
 
@@ -197,7 +199,9 @@ def test_cast_of_odd_numbers_gives_what_litert_does(target):
     net, y = node("CAST", value.shape, ("float32",), (target,), schema.CastOptionsT())
     content = net.build(y)
     expected = reference(content, value)
-    np.testing.assert_array_equal(run(Interpreter(model_content=content), value), expected)
+    np.testing.assert_array_equal(
+        run(Interpreter(model_content=content, engine="native"), value), expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,10 +218,10 @@ def test_cast_of_odd_numbers_gives_what_litert_does(target):
 def test_other_types_are_refused(name, source, target):
     net, y = node(name, [3], (source, 0.1, 0), (target, 0.1, 0), None)
     with pytest.raises(UnsupportedOperatorError, match="expected"):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
 
 
 def test_an_int16_zero_point_is_refused():
     net, y = node("DEQUANTIZE", [3], ("int16", 0.1, 4), ("float32",), None)
     with pytest.raises(MalformedModelError, match="zero point of 0"):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
