@@ -94,7 +94,9 @@ def agrees(content, frame, *, resized=False, why=""):
     if expected is None:
         return False
     for threads, isa in enumerate(ISAS, 1):
-        made = Interpreter(model_content=content, isa=isa, num_threads=min(threads, 2))
+        made = Interpreter(
+            model_content=content, isa=isa, num_threads=min(threads, 2), engine="native"
+        )
         for came, wanted in zip(run(made, frame, resized), expected, strict=True):
             assert same(came, wanted), f"{why}, {isa}: {difference(came, wanted)}"
     return True

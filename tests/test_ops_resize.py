@@ -84,7 +84,7 @@ def built(name, *, size=(3, 3), shape=(1, 4, 4, 2), dtype="float32", size_type="
 )
 def test_what_has_no_meaning_is_refused(content):
     with pytest.raises(EdgeError, match="expected"):
-        Interpreter(model_content=content).allocate_tensors()
+        Interpreter(model_content=content, engine="native").allocate_tensors()
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_what_has_no_meaning_is_refused(content):
 )
 def test_types_without_arithmetic_are_refused(content):
     with pytest.raises(UnsupportedOperatorError, match="expected"):
-        Interpreter(model_content=content)
+        Interpreter(model_content=content, engine="native")

@@ -102,17 +102,6 @@ static edge_reduce_run_fn *fold_of(const fold_family *family, edge_type type) {
   }
 }
 
-/* MultiplyByQuantizedMultiplier of LiteRT for 64 bits: one rounding, half up, and a multiplier of
- * 16 bits. What leaves 32 bits wraps. */
-static int32_t scale_product(int64_t value, edge_fixed fixed) {
-  const int64_t multiplier =
-      fixed.multiplier < 0x7FFF0000 ? (fixed.multiplier + (1 << 15)) >> 16 : 0x7FFF;
-  const int32_t shift = 15 - fixed.exponent;
-  const uint64_t half = UINT64_C(1) << (shift - 1);
-  const uint64_t sum = (uint64_t)value * (uint64_t)multiplier + half;
-  return edge_wrap((int64_t)sum >> shift);
-}
-
 static void prod_scaled(void *context, const edge_reduce_run *run) {
   const fold_job *job = context;
   const fold_params *p = job->params;
@@ -124,7 +113,7 @@ static void prod_scaled(void *context, const edge_reduce_run *run) {
     const int32_t factor = value - p->input.zero_point;
     int32_t *product = out + (run->joined ? 0 : i);
     const bool first = run->first && (!run->joined || i == 0);
-    *product = first ? factor : scale_product((int64_t)*product * factor, job->state->fixed);
+    *product = first ? factor : edge_multiply_wide((int64_t)*product * factor, job->state->fixed);
   }
 }
 
@@ -268,7 +257,7 @@ static void finish_scaled(const fold_params *p, const fold_state *s, const int32
   for (int64_t i = 0; i < s->reduce.results; i++) {
     int64_t value = (int64_t)made[i] + p->input.zero_point;
     if (s->reduce.count > 1) {
-      value = (int64_t)scale_product(made[i], s->fixed) + p->output.zero_point;
+      value = (int64_t)edge_multiply_wide(made[i], s->fixed) + p->output.zero_point;
     }
     const int32_t clamped = edge_clamp(value, range.min, range.max);
     if (p->type == EDGE_INT16) {
