@@ -3,8 +3,8 @@
 /* Large enough for any network, small enough that products of two fit int32. */
 enum { WINDOW_MAX = 1 << 15 };
 
-static edge_status read_positive(edge_compiler *compiler, const edge_node *node, const char *what,
-                                 int32_t field, int32_t absent, int32_t *value) {
+edge_status edge_window_read_field(edge_compiler *compiler, const edge_node *node, const char *what,
+                                   int32_t field, int32_t absent, int32_t *value) {
   bool ok = true;
   *value = absent;
   if (field >= 0) ok = edge_table_i32(&node->options, (uint32_t)field, absent, value);
@@ -23,23 +23,25 @@ edge_status edge_window_read(edge_compiler *compiler, const edge_node *node,
                           "expected padding SAME or VALID, got another");
   }
   window->same = padding == PADDING_SAME;
-  EDGE_TRY(read_positive(compiler, node, "horizontal stride", (int32_t)fields->stride_w, 0,
-                         &window->x.stride));
-  EDGE_TRY(read_positive(compiler, node, "vertical stride", (int32_t)fields->stride_h, 0,
-                         &window->y.stride));
-  EDGE_TRY(read_positive(compiler, node, "horizontal dilation", fields->dilation_w, 1,
-                         &window->x.dilation));
-  return read_positive(compiler, node, "vertical dilation", fields->dilation_h, 1,
-                       &window->y.dilation);
+  EDGE_TRY(edge_window_read_field(compiler, node, "horizontal stride", (int32_t)fields->stride_w, 0,
+                                  &window->x.stride));
+  EDGE_TRY(edge_window_read_field(compiler, node, "vertical stride", (int32_t)fields->stride_h, 0,
+                                  &window->y.stride));
+  EDGE_TRY(edge_window_read_field(compiler, node, "horizontal dilation", fields->dilation_w, 1,
+                                  &window->x.dilation));
+  return edge_window_read_field(compiler, node, "vertical dilation", fields->dilation_h, 1,
+                                &window->y.dilation);
 }
 
 edge_status edge_window_read_filter(edge_compiler *compiler, const edge_node *node,
                                     edge_window *window) {
-  EDGE_TRY(read_positive(compiler, node, "filter width", POOL_FILTER_W, 0, &window->x.kernel));
-  return read_positive(compiler, node, "filter height", POOL_FILTER_H, 0, &window->y.kernel);
+  EDGE_TRY(
+      edge_window_read_field(compiler, node, "filter width", POOL_FILTER_W, 0, &window->x.kernel));
+  return edge_window_read_field(compiler, node, "filter height", POOL_FILTER_H, 0,
+                                &window->y.kernel);
 }
 
-static bool place_axis(edge_axis *axis, int32_t input, bool same) {
+bool edge_axis_place(edge_axis *axis, int32_t input, bool same) {
   const int64_t span = ((int64_t)axis->kernel - 1) * axis->dilation + 1;
   const int64_t stride = axis->stride;
   int64_t output;
@@ -58,8 +60,8 @@ static bool place_axis(edge_axis *axis, int32_t input, bool same) {
 
 edge_status edge_window_place(edge_planner *planner, const edge_step *step, const int32_t *shape,
                               edge_window *window) {
-  if (place_axis(&window->y, shape[1], window->same) &&
-      place_axis(&window->x, shape[2], window->same)) {
+  if (edge_axis_place(&window->y, shape[1], window->same) &&
+      edge_axis_place(&window->x, shape[2], window->same)) {
     return EDGE_OK;
   }
   return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,

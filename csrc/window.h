@@ -26,6 +26,10 @@ typedef struct edge_window_fields {
 edge_status edge_window_read(edge_compiler *compiler, const edge_node *node,
                              const edge_window_fields *fields, edge_window *window);
 
+/* One field of the options, -1 for one that is not there: `absent`. In 1 ... 2^15. */
+edge_status edge_window_read_field(edge_compiler *compiler, const edge_node *node, const char *what,
+                                   int32_t field, int32_t absent, int32_t *value);
+
 /* The same for the filter's size, as pooling has it in its options. */
 edge_status edge_window_read_filter(edge_compiler *compiler, const edge_node *node,
                                     edge_window *window);
@@ -35,6 +39,9 @@ edge_status edge_window_read_filter(edge_compiler *compiler, const edge_node *no
  * ceil((input - kernel' + 1) / stride). Source: tflite/kernels/padding.h. */
 edge_status edge_window_place(edge_planner *planner, const edge_step *step, const int32_t *shape,
                               edge_window *window);
+
+/* The same for one axis. False: the window does not fit. */
+bool edge_axis_place(edge_axis *axis, int32_t input, bool same);
 
 /* Cells that the dilated kernel spans. */
 static inline int32_t edge_axis_span(const edge_axis *axis) {

@@ -1,4 +1,4 @@
-"""Reductions, ARG_MAX and ARG_MIN against LiteRT's default path, over random parameters."""
+"""Reductions, CUMSUM, ARG_MAX and ARG_MIN against LiteRT's default path, over random parameters."""
 
 from __future__ import annotations
 
@@ -119,6 +119,25 @@ def test_places_are_those_of_litert(name, dtype):
     assert compared > TRIALS // 2
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32"])
+def test_running_sums_are_those_of_litert(dtype):
+    for trial in range(TRIALS):
+        random = np.random.default_rng([trial, len(dtype)])
+        net = Network(1)
+        shape = [int(n) for n in random.integers(1, 9, int(random.integers(1, 5)))]
+        axis = np.array([random.integers(-len(shape), len(shape))], np.int32)
+        x = net.tensor(shape, dtype)
+        computed = trial % 5 == 4
+        listed = net.tensor([1], "int32", data=None if computed else axis)
+        net.inputs = [x, listed] if computed else [x]
+        options = schema.CumsumOptionsT()
+        options.exclusive, options.reverse = (bool(n) for n in random.integers(2, size=2))
+        y = net.tensor(shape, dtype)
+        net.operator("CUMSUM", [x, listed], [y], options, version=1)
+        frame = [peer.values(shape, dtype, random), *([axis] if computed else [])]
+        assert peer.agrees(net.build(y), frame, why=f"trial {trial}")
+
+
 def built(name, *, shape=(2, 3), dtype="float32", axes=(1,), axis_type="int32", options=None):
     net = Network(1)
     x = net.tensor(shape, dtype)
@@ -142,6 +161,8 @@ def arg_options(kind=schema.TensorType.INT32):
         built("REDUCE_MAX", axes=(-3,)),
         built("MEAN", axes=(0,) * 65),
         built("MEAN", dtype="int8"),
+        built("CUMSUM", axes=(2,), options=schema.CumsumOptionsT()),
+        built("CUMSUM", axes=(0, 1), options=schema.CumsumOptionsT()),
         built("ARG_MAX", axes=(2,), options=arg_options()),
         built("ARG_MAX", axes=(0, 1), options=arg_options()),
         built("ARG_MAX", options=arg_options(schema.TensorType.INT64)),
@@ -159,6 +180,7 @@ def test_what_has_no_meaning_is_refused(content):
         built("SUM", axis_type="int64"),
         built("MEAN", dtype="bool"),
         built("REDUCE_ANY"),
+        built("CUMSUM", dtype="int8", options=schema.CumsumOptionsT()),
         built("ARG_MAX", axis_type="float32", options=arg_options()),
         built("ARG_MAX", dtype="int64", options=arg_options()),
     ],
