@@ -1,61 +1,58 @@
 #include "broadcast.h"
 
-#include "rules.h"
-
-edge_status edge_operands_read(edge_compiler *compiler, const edge_node *node,
-                               edge_operands *operands) {
-  edge_tensor *a = edge_node_input(compiler, node, 0);
-  edge_tensor *b = edge_node_input(compiler, node, 1);
-  const edge_tensor *output = edge_node_output(compiler, node, 0);
-  EDGE_TRY(edge_expect_type(compiler, node, a, "a first operand", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(compiler, node, b, "a second operand", EDGE_INT8));
-  EDGE_TRY(edge_expect_type(compiler, node, output, "an output", EDGE_INT8));
-  EDGE_TRY(edge_expect_quant(compiler, node, a, "a first operand", &operands->a));
-  EDGE_TRY(edge_expect_quant(compiler, node, b, "a second operand", &operands->b));
-  EDGE_TRY(edge_expect_quant(compiler, node, output, "an output", &operands->output));
-  EDGE_TRY(edge_read_activation(compiler, node, BINARY_ACTIVATION, &operands->activation));
-  operands->xnn = edge_xnn_activation(a) && edge_xnn_activation(b) && edge_xnn_activation(output);
-  return edge_keep(compiler, b);
-}
-
 /* Dimension d of the output's `rank`, of a view with fewer dimensions. */
 static int32_t dimension(const edge_view *view, int32_t rank, int32_t d) {
   const int32_t own = d - (rank - view->rank);
   return own < 0 ? 1 : view->shape[own];
 }
 
-static void append(edge_broadcast *broadcast, int64_t size, edge_broadcast_kind kind) {
+static void append(edge_broadcast *broadcast, int64_t size, uint32_t moves) {
   const int32_t last = broadcast->rank - 1;
   if (size == 1) return;
-  if (last >= 0 && broadcast->kind[last] == kind) {
+  if (last >= 0 && broadcast->moves[last] == moves) {
     broadcast->size[last] *= size;
     return;
   }
   broadcast->size[broadcast->rank] = size;
-  broadcast->kind[broadcast->rank++] = kind;
+  broadcast->moves[broadcast->rank++] = moves;
 }
 
-static edge_status plan(edge_planner *planner, const edge_step *step, edge_broadcast *broadcast) {
-  const edge_view *a = edge_view_in(planner, step, 0);
-  const edge_view *b = edge_view_in(planner, step, 1);
-  const int32_t rank = a->rank > b->rank ? a->rank : b->rank;
-  int32_t shape[EDGE_MAX_RANK];
-  *broadcast = (edge_broadcast){0};
-  for (int32_t d = 0; d < rank; d++) {
-    const int32_t of_a = dimension(a, rank, d);
-    const int32_t of_b = dimension(b, rank, d);
-    if (of_a != of_b && of_a != 1 && of_b != 1) {
+/* The output's dimension d, and who moves along it. */
+static edge_status join(edge_planner *planner, const edge_step *step, int32_t operands,
+                        int32_t rank, int32_t d, int32_t *size, uint32_t *moves) {
+  *size = 1;
+  *moves = 0;
+  for (int32_t i = 0; i < operands; i++) {
+    const int32_t own = dimension(edge_view_in(planner, step, i), rank, d);
+    if (own == 1) continue;
+    if (*moves != 0 && own != *size) {
       return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                             "expected shapes that broadcast, got %lld and %lld in dimension %lld",
-                            (long long)of_a, (long long)of_b, (long long)d);
+                            (long long)*size, (long long)own, (long long)d);
     }
-    shape[d] = of_a == 1 ? of_b : of_a;
-    append(broadcast, shape[d], of_a == of_b ? EDGE_BOTH : of_b == 1 ? EDGE_ONLY_A : EDGE_ONLY_B);
+    *size = own;
+    *moves |= 1u << i;
+  }
+  return EDGE_OK;
+}
+
+edge_status edge_broadcast_plan(edge_planner *planner, const edge_step *step, int32_t operands,
+                                edge_broadcast *broadcast) {
+  int32_t shape[EDGE_MAX_RANK];
+  int32_t rank = 0;
+  *broadcast = (edge_broadcast){.operands = operands};
+  for (int32_t i = 0; i < operands; i++) {
+    rank = (int32_t)edge_max(rank, edge_view_in(planner, step, i)->rank);
+  }
+  for (int32_t d = 0; d < rank; d++) {
+    uint32_t moves;
+    EDGE_TRY(join(planner, step, operands, rank, d, &shape[d], &moves));
+    append(broadcast, shape[d], moves);
   }
   if (broadcast->rank == 0) {
     broadcast->rank = 1;
     broadcast->size[0] = 1;
-    broadcast->kind[0] = EDGE_BOTH;
+    broadcast->moves[0] = (1u << operands) - 1;
   }
   return edge_set_shape(planner, step, 0, rank, shape);
 }
@@ -63,36 +60,45 @@ static edge_status plan(edge_planner *planner, const edge_step *step, edge_broad
 edge_status edge_broadcast_shape(edge_planner *planner, edge_step *step) {
   edge_broadcast *broadcast = edge_step_state(planner, step, sizeof *broadcast);
   if (broadcast == NULL) return edge_no_memory(planner->error);
-  return plan(planner, step, broadcast);
+  return edge_broadcast_plan(planner, step, 2, broadcast);
+}
+
+/* How far each operand goes with one step along dimension d. */
+typedef struct strides {
+  int64_t of[EDGE_MAX_RANK][EDGE_OPERANDS_MAX];
+} strides;
+
+/* Returns how many runs there are. */
+static int64_t find_strides(const edge_broadcast *broadcast, strides *s) {
+  int64_t elements[EDGE_OPERANDS_MAX] = {1, 1, 1};
+  int64_t runs = 1;
+  for (int32_t d = broadcast->rank - 1; d >= 0; d--) {
+    for (int32_t i = 0; i < EDGE_OPERANDS_MAX; i++) {
+      s->of[d][i] = broadcast->moves[d] >> i & 1 ? elements[i] : 0;
+      if (s->of[d][i] != 0) elements[i] *= broadcast->size[d];
+    }
+    if (d < broadcast->rank - 1) runs *= broadcast->size[d];
+  }
+  return runs;
 }
 
 void edge_broadcast_walk(const edge_broadcast *broadcast, edge_broadcast_run_fn *run,
                          void *context) {
-  const int32_t last = broadcast->rank > 1 ? broadcast->rank - 1 : 0;
+  const int32_t last = broadcast->rank - 1;
   int64_t index[EDGE_MAX_RANK] = {0};
-  int64_t step_a[EDGE_MAX_RANK];
-  int64_t step_b[EDGE_MAX_RANK];
-  int64_t a = 1;
-  int64_t b = 1;
-  int64_t runs = 1;
-  for (int32_t d = last; d >= 0; d--) {
-    step_a[d] = broadcast->kind[d] == EDGE_ONLY_B ? 0 : a;
-    step_b[d] = broadcast->kind[d] == EDGE_ONLY_A ? 0 : b;
-    if (step_a[d]) a *= broadcast->size[d];
-    if (step_b[d]) b *= broadcast->size[d];
-    if (d < last) runs *= broadcast->size[d];
-  }
-  const int64_t count = broadcast->size[last];
-  if (count == 0) return;
-  a = b = 0;
+  strides s = {0};
+  const int64_t runs = find_strides(broadcast, &s);
+  edge_run at = {.count = broadcast->size[last]};
+  for (int32_t i = 0; i < EDGE_OPERANDS_MAX; i++) at.stride[i] = (ptrdiff_t)s.of[last][i];
+  if (at.count == 0) return;
   for (int64_t r = 0; r < runs; r++) {
-    run(context, r * count, a, (ptrdiff_t)step_a[last], b, (ptrdiff_t)step_b[last], count);
+    at.out = r * at.count;
+    run(context, &at);
     for (int32_t d = last - 1; d >= 0; d--) {
-      a += step_a[d];
-      b += step_b[d];
-      if (++index[d] < broadcast->size[d]) break;
-      a -= step_a[d] * broadcast->size[d];
-      b -= step_b[d] * broadcast->size[d];
+      const bool wraps = ++index[d] == broadcast->size[d];
+      const int64_t back = wraps ? broadcast->size[d] : 0;
+      for (int32_t i = 0; i < EDGE_OPERANDS_MAX; i++) at.at[i] += s.of[d][i] * (1 - back);
+      if (!wraps) break;
       index[d] = 0;
     }
   }
@@ -101,12 +107,12 @@ void edge_broadcast_walk(const edge_broadcast *broadcast, edge_broadcast_run_fn 
 bool edge_broadcast_five_fold(const edge_broadcast *broadcast) {
   /* From the inside: both, one repeated, both, the other repeated, both; any may be missing. */
   int32_t d = broadcast->rank - 1;
-  const edge_broadcast_kind *kind = broadcast->kind;
-  if (d >= 0 && kind[d] == EDGE_BOTH) d--;
+  const uint32_t *moves = broadcast->moves;
+  if (d >= 0 && moves[d] == EDGE_BOTH) d--;
   if (d < 0) return true;
-  const edge_broadcast_kind inner = kind[d--];
-  if (d >= 0 && kind[d] == EDGE_BOTH) d--;
-  if (d >= 0 && kind[d] != EDGE_BOTH && kind[d] != inner) d--;
-  if (d >= 0 && kind[d] == EDGE_BOTH) d--;
+  const uint32_t inner = moves[d--];
+  if (d >= 0 && moves[d] == EDGE_BOTH) d--;
+  if (d >= 0 && moves[d] != EDGE_BOTH && moves[d] != inner) d--;
+  if (d >= 0 && moves[d] == EDGE_BOTH) d--;
   return d < 0;
 }

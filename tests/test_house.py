@@ -171,6 +171,7 @@ LAYERS = [
         "channels.h",
     ],
     [
+        "binary.h",
         "lookup.h",
         "channelwise.h",
         "matrix.h",

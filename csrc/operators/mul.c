@@ -1,136 +1,214 @@
-/* MUL: int8 * int8, shapes broadcast.
+/* MUL: int8, uint8 and int16, quantized; int16 to int8 or uint8; float32, int32, uint32, int64, and
+ * int16 that is not quantized. Shapes broadcast.
  *
- * XNNPACK: the product times a float32 scale, rounded half to even; the fused activation is a
- * clamp behind it. A tensor times itself is a square there, taken from a table, unless the node is
- * part of a chain that becomes a table itself (fold.h). LiteRT's optimised kernel: a fixed-point
- * multiplier; its vector loop adds the zero point in 16 bits.
+ * XNNPACK, 8 bits: the product times a float32 scale, rounded half to even; the fused activation is
+ * a clamp behind it. A tensor times itself is a square there, taken from a table, unless the node
+ * is part of a chain that becomes a table itself (fold.h). LiteRT's optimised kernels: a
+ * fixed-point multiplier; the vector loops of 8 bits add the zero point in 16 bits.
  *
- * Source: XNNPACK src/qs8-vmul, src/subgraph/multiply2.c; tflite/kernels/mul.cc,
- * internal/optimized/integer_ops/mul.h; docs/numerics.md.
+ * Source: XNNPACK src/qs8-vmul, src/subgraph.c, src/reference; tflite/kernels/mul.cc,
+ * internal/optimized/integer_ops/mul.h, internal/optimized/optimized_ops.h,
+ * internal/reference/integer_ops/mul.h; docs/numerics.md.
  */
-#include "../broadcast.h"
+#include "../binary.h"
 #include "../fold.h"
 #include "../operators.h"
-#include "../rules.h"
-#include "../table.h"
-
-typedef enum mul_rule { MUL_FLOAT, MUL_SQUARE, MUL_FIXED } mul_rule;
 
 typedef struct mul_params {
-  mul_rule rule;
-  edge_qs8_vmul float_rule;
+  edge_binary binary;
   edge_operands of;
-  edge_fixed fixed;
   edge_range range;
-  edge_table8 square;
+  edge_qs8_vmul float_rule;
+  edge_fixed fixed;
+  uint8_t square[256];
+  edge_bounds bounds; /* of types that are not quantized */
 } mul_params;
 
-static float square(float x) {
-  return x * x;
+/* ---- types that are not quantized -------------------------------------------------------- */
+
+#define MUL_WRAPPED(name, T, U)                                                                   \
+  static T name##_bounded(U product, T low, T high) {                                             \
+    const T value = (T)product;                                                                   \
+    return value < low ? low : value > high ? high : value;                                       \
+  }                                                                                               \
+  EDGE_BINARY_LOOP(name, T, T, const mul_params *p = job->params; const T low = (T)p->bounds.low; \
+                   const T high = (T)p->bounds.high, name##_bounded((U)((U)x * (U)y), low, high))
+
+EDGE_BINARY_LOOP(mul_f32, float, float,
+                 const edge_bounds bounds = ((const mul_params *)job->params)->bounds,
+                 edge_clamp_float(x *y, bounds.real))
+/* In 32 bits, as a product of two uint16 may leave the int that they are promoted to. */
+MUL_WRAPPED(mul_s16, int16_t, uint32_t)
+MUL_WRAPPED(mul_s32, int32_t, uint32_t)
+MUL_WRAPPED(mul_u32, uint32_t, uint32_t)
+MUL_WRAPPED(mul_s64, int64_t, uint64_t)
+
+/* ---- XNNPACK's rule ---------------------------------------------------------------------- */
+
+static void float_s8(void *context, const edge_run *run) {
+  const edge_binary_job *job = context;
+  const mul_params *p = job->params;
+  job->kernels->qs8_vmul((int8_t *)job->out + run->out, (const int8_t *)job->a + run->at[0],
+                         run->stride[0], (const int8_t *)job->b + run->at[1], run->stride[1],
+                         (size_t)run->count, &p->float_rule);
 }
 
-static edge_status choose_rule(edge_compiler *c, edge_node *node, mul_params *p, bool xnn,
-                               float scale) {
-  if (!xnn) {
-    p->rule = MUL_FIXED;
-    node->kernel = "vmul, fixed-point rounding";
-    return edge_expect_fixed(c, node, (double)scale, true, &p->fixed);
+static inline int32_t float_product(const edge_qs8_vmul *rule, int32_t x, int32_t y) {
+  const float value = (float)((x - rule->zero_a) * (y - rule->zero_b)) * rule->scale;
+  return edge_clamp((int64_t)edge_round_even(value) + rule->zero_point, rule->min, rule->max);
+}
+
+EDGE_BINARY_LOOP(float_u8, uint8_t, uint8_t,
+                 const edge_qs8_vmul rule = ((const mul_params *)job->params)->float_rule,
+                 float_product(&rule, x, y))
+
+static void square(void *context, const edge_run *run) {
+  const edge_binary_job *job = context;
+  const mul_params *p = job->params;
+  job->kernels->x8_lut((uint8_t *)job->out + run->out, (const uint8_t *)job->a + run->at[0],
+                       (size_t)run->count, p->square);
+}
+
+/* ---- the optimised rule ------------------------------------------------------------------ */
+
+static inline int32_t fixed_rest(const mul_params *p, int32_t x, int32_t y) {
+  const int32_t product = (x - p->of.a.zero_point) * (y - p->of.b.zero_point);
+  const int32_t value =
+      edge_wrap((int64_t)edge_multiply(product, p->fixed) + p->of.output.zero_point);
+  return edge_clamp(value, p->range.min, p->range.max);
+}
+
+/* The vector loops: 16 bits, saturated first or, as uint8 does it where one operand is repeated,
+ * cut off. */
+static inline int32_t fixed_vector(const mul_params *p, int32_t x, int32_t y, bool cut) {
+  const int32_t product = (x - p->of.a.zero_point) * (y - p->of.b.zero_point);
+  const int32_t value = edge_multiply(product, p->fixed);
+  const int16_t narrow = cut ? (int16_t)value : (int16_t)edge_clamp(value, INT16_MIN, INT16_MAX);
+  const int16_t shifted = (int16_t)(narrow + p->of.output.zero_point);
+  return edge_clamp(shifted, p->range.min, p->range.max);
+}
+
+static int64_t in_groups(const edge_binary_job *job, const edge_run *run, int64_t group) {
+  return job->by_runs ? run->count / group * group : 0;
+}
+
+static bool repeats_one(const edge_run *run) {
+  return run->stride[0] == 0 || run->stride[1] == 0;
+}
+
+EDGE_BINARY_LOOP(fixed_s8, int8_t, int8_t, const mul_params *p = job->params;
+                 const int64_t vector = in_groups(job, run, 16),
+                 i < vector ? fixed_vector(p, x, y, false) : fixed_rest(p, x, y))
+EDGE_BINARY_LOOP(fixed_u8, uint8_t, uint8_t, const mul_params *p = job->params;
+                 const int64_t vector = in_groups(job, run, 8);
+                 const bool cut = repeats_one(run),
+                 i < vector ? fixed_vector(p, x, y, cut) : fixed_rest(p, x, y))
+EDGE_BINARY_LOOP(fixed_s16, int16_t, int16_t, const mul_params *p = job->params,
+                 fixed_rest(p, x, y))
+
+/* int16 to 8 bits: a product of fractions, whatever the scales. */
+static inline int32_t fraction(const mul_params *p, int32_t x, int32_t y) {
+  const int32_t product = x * y;
+  const int32_t nudged = (product + (product >= 0 ? 1 << 14 : 1 - (1 << 14))) / (1 << 15);
+  const int32_t high = nudged > INT16_MAX ? INT16_MAX : nudged;
+  const int32_t rounded = (high >> 8) + ((high & 255) > 127 + (high < 0));
+  return edge_clamp((int64_t)rounded + p->of.output.zero_point, p->range.min, p->range.max);
+}
+
+EDGE_BINARY_LOOP(fraction_s8, int16_t, int8_t, const mul_params *p = job->params, fraction(p, x, y))
+EDGE_BINARY_LOOP(fraction_u8, int16_t, uint8_t, const mul_params *p = job->params,
+                 fraction(p, x, y))
+
+/* ---- compile ----------------------------------------------------------------------------- */
+
+/* As XNNPACK's reference kernels do it. */
+static void fill_square(mul_params *p) {
+  const edge_range whole = edge_type_range(p->binary.type);
+  const float inverse = 1.0f / p->of.output.scale;
+  for (int32_t q = whole.min; q <= whole.max; q++) {
+    const float shifted = (float)q - (float)p->of.a.zero_point;
+    const float x = shifted * p->of.a.scale;
+    const float scaled = x * x * inverse;
+    float value = scaled + (float)p->of.output.zero_point;
+    if (!(value > (float)whole.min)) value = (float)whole.min;
+    if (value > (float)whole.max) value = (float)whole.max;
+    p->square[(uint8_t)q] = (uint8_t)edge_clamp(edge_round_even(value), p->range.min, p->range.max);
   }
-  const bool folded = edge_fold_binary(c, node, p->of.activation != ACTIVATION_NONE);
-  p->rule = node->inputs[0] == node->inputs[1] && !folded ? MUL_SQUARE : MUL_FLOAT;
-  node->kernel = p->rule == MUL_SQUARE ? "lut" : "vmul";
-  if (p->rule == MUL_SQUARE) {
-    edge_table8_float(&p->square, square, p->of.a, p->of.output, p->range);
-    return EDGE_OK;
+}
+
+static void prepare_xnn(edge_compiler *c, edge_node *node, mul_params *p, bool activation,
+                        float scale) {
+  const bool folded = edge_fold_binary(c, node, activation);
+  if (node->inputs[0] == node->inputs[1] && !folded) {
+    node->kernel = "lut";
+    p->binary.run = square;
+    fill_square(p);
+    return;
   }
+  node->kernel = "vmul";
+  p->binary.run = p->binary.type == EDGE_INT8 ? float_s8 : float_u8;
   p->float_rule = (edge_qs8_vmul){.zero_a = p->of.a.zero_point,
                                   .zero_b = p->of.b.zero_point,
                                   .zero_point = p->of.output.zero_point,
                                   .scale = scale,
                                   .min = p->range.min,
                                   .max = p->range.max};
-  return EDGE_OK;
 }
 
-static edge_status mul_compile(edge_compiler *c, edge_node *node) {
-  mul_params *p = edge_node_params(c, node, sizeof *p);
-  if (p == NULL) return edge_no_memory(c->error);
+static edge_status prepare_quantized(edge_compiler *c, edge_node *node, mul_params *p) {
+  int8_t activation;
+  EDGE_TRY(edge_read_activation(c, node, BINARY_ACTIVATION, &activation));
   EDGE_TRY(edge_operands_read(c, node, &p->of));
   const float product = p->of.a.scale * p->of.b.scale;
   const float scale = product / p->of.output.scale;
   /* NaN and infinity fail both comparisons. */
   const bool xnn = p->of.xnn && scale >= 0x1p-16f && scale < 0x1p8f;
-  EDGE_TRY(edge_output_range(c, node, xnn, p->of.activation, p->of.output, &p->range));
-  return choose_rule(c, node, p, xnn, scale);
-}
-
-/* ---- run --------------------------------------------------------------------------------- */
-
-typedef struct mul_job {
-  const mul_params *p;
-  const edge_kernels *kernels;
-  const int8_t *a, *b;
-  int8_t *out;
-  bool by_runs;
-} mul_job;
-
-static void run_float(void *context, int64_t out, int64_t a, ptrdiff_t stride_a, int64_t b,
-                      ptrdiff_t stride_b, int64_t count) {
-  const mul_job *job = context;
-  job->kernels->qs8_vmul(job->out + out, job->a + a, stride_a, job->b + b, stride_b, (size_t)count,
-                         &job->p->float_rule);
-}
-
-static void run_square(void *context, int64_t out, int64_t a, ptrdiff_t stride_a, int64_t b,
-                       ptrdiff_t stride_b, int64_t count) {
-  const mul_job *job = context;
-  (void)stride_a;
-  (void)b;
-  (void)stride_b;
-  job->kernels->x8_lut((uint8_t *)job->out + out, (const uint8_t *)job->a + a, (size_t)count,
-                       job->p->square.bytes);
-}
-
-static void run_fixed(void *context, int64_t out, int64_t a, ptrdiff_t stride_a, int64_t b,
-                      ptrdiff_t stride_b, int64_t count) {
-  const mul_job *job = context;
-  const mul_params *p = job->p;
-  const int64_t vector = job->by_runs ? count / 16 * 16 : 0;
-  for (int64_t i = 0; i < count; i++) {
-    const int32_t x = job->a[a + i * stride_a] - p->of.a.zero_point;
-    const int32_t y = job->b[b + i * stride_b] - p->of.b.zero_point;
-    int64_t value = edge_multiply(x * y, p->fixed);
-    if (i < vector) {
-      const int16_t narrow = (int16_t)edge_clamp(value, INT16_MIN, INT16_MAX);
-      value = edge_clamp((int16_t)(narrow + p->of.output.zero_point), INT8_MIN, INT8_MAX);
-    } else {
-      value = edge_wrap(value + p->of.output.zero_point);
-    }
-    job->out[out + i] = (int8_t)edge_clamp(value, p->range.min, p->range.max);
+  EDGE_TRY(edge_read_range(c, node, BINARY_ACTIVATION, xnn, p->of.output, &p->range));
+  if (xnn) {
+    prepare_xnn(c, node, p, activation != ACTIVATION_NONE, scale);
+    return EDGE_OK;
   }
+  node->kernel = "vmul, fixed-point rounding";
+  return edge_expect_fixed(c, node, (double)scale, true, &p->fixed);
 }
 
-static void mul_run(const edge_frame *frame, const edge_step *step) {
-  static edge_broadcast_run_fn *const runs[] = {run_float, run_square, run_fixed};
-  const edge_broadcast *broadcast = step->state;
-  const mul_params *p = step->node->params;
-  mul_job job = {.p = p,
-                 .kernels = frame->model->kernels,
-                 .a = edge_in(frame, step, 0),
-                 .b = edge_in(frame, step, 1),
-                 .out = edge_out(frame, step, 0),
-                 .by_runs = edge_broadcast_five_fold(broadcast)};
-  edge_broadcast_walk(broadcast, runs[p->rule], &job);
+static edge_status prepare_fraction(edge_compiler *c, edge_node *node, mul_params *p) {
+  const edge_tensor *output = edge_node_output(c, node, 0);
+  EDGE_TRY(edge_expect_quant(c, node, output, "an output", &p->of.output));
+  EDGE_TRY(edge_read_range(c, node, BINARY_ACTIVATION, false, p->of.output, &p->range));
+  p->binary.run = output->type == EDGE_INT8 ? fraction_s8 : fraction_u8;
+  return EDGE_OK;
 }
 
-const edge_operator edge_operator_mul = {
-    .code = 18,
-    .name = "MUL",
-    .version_max = 7,
-    .options_type = 21,
-    .inputs_min = 2,
-    .inputs_max = 2,
-    .compile = mul_compile,
-    .shape = edge_broadcast_shape,
-    .run = mul_run,
-};
+static edge_status mul_compile(edge_compiler *c, edge_node *node) {
+  static const edge_binary_type types[] = {
+      {EDGE_FLOAT32, mul_f32}, {EDGE_INT32, mul_s32}, {EDGE_UINT32, mul_u32},
+      {EDGE_INT64, mul_s64},   {EDGE_INT8, fixed_s8}, {EDGE_UINT8, fixed_u8},
+      {EDGE_INT16, fixed_s16}, {EDGE_FLOAT32, NULL},
+  };
+  static const char known[] = "float32, int8, uint8, int16, int32, uint32 or int64";
+  mul_params *p = edge_node_params(c, node, sizeof *p);
+  if (p == NULL) return edge_no_memory(c->error);
+  const edge_type to = edge_node_output(c, node, 0)->type;
+  EDGE_TRY(edge_binary_find(c, node, types, &p->binary));
+  if (p->binary.type == EDGE_INT16 && (to == EDGE_INT8 || to == EDGE_UINT8)) {
+    return prepare_fraction(c, node, p);
+  }
+  EDGE_TRY(edge_binary_types(c, node, types, known, &p->binary));
+  switch (p->binary.type) {
+    case EDGE_INT16:
+      if (edge_node_output(c, node, 0)->scale.count > 0) break;
+      p->binary.run = mul_s16;
+      return edge_bounds_read(c, node, EDGE_INT16, &p->bounds);
+    case EDGE_INT8:
+    case EDGE_UINT8:
+      break;
+    default:
+      EDGE_TRY(edge_bounds_read(c, node, p->binary.type, &p->bounds));
+      edge_binary_chain(c, node, &p->bounds);
+      return EDGE_OK;
+  }
+  return prepare_quantized(c, node, p);
+}
+
+const edge_operator edge_operator_mul = EDGE_BINARY_OPERATOR(18, "MUL", 8, 21, mul_compile);
