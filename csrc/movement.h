@@ -51,6 +51,12 @@ edge_status edge_axis_of(edge_planner *planner, const edge_step *step, int64_t v
 edge_status edge_axis_in(edge_planner *planner, const edge_step *step, int32_t i, int32_t rank,
                          int32_t *axis);
 
+/* What perform() reports where values do not fit: they are the caller's, or, while planning, the
+ * file's. */
+static inline edge_status edge_value_status(const edge_planner *planner) {
+  return planner->turn != NULL ? EDGE_INVALID_ARGUMENT : EDGE_MALFORMED_MODEL;
+}
+
 /* Bytes of one element of a tensor of the step. */
 static inline int64_t edge_element_in(const edge_planner *planner, const edge_step *step,
                                       int32_t i) {

@@ -92,7 +92,7 @@ static edge_status gather_shape(edge_planner *planner, edge_step *step) {
 
 static edge_status fail_index(edge_planner *planner, const edge_step *step, int64_t count,
                               int64_t index) {
-  return edge_step_fail(planner, step, EDGE_INVALID_ARGUMENT,
+  return edge_step_fail(planner, step, edge_value_status(planner),
                         "expected indices in 0 ... %lld, got %lld", (long long)count - 1,
                         (long long)index);
 }

@@ -155,7 +155,7 @@ static edge_status arguments_perform(edge_planner *planner, edge_step *step) {
     const int64_t a = k < short_of_a ? 1 : entry_of(planner, step, 0, k - short_of_a);
     const int64_t b = k < short_of_b ? 1 : entry_of(planner, step, 1, k - short_of_b);
     if (a != b && a != 1 && b != 1) {
-      return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
+      return edge_step_fail(planner, step, edge_value_status(planner),
                             "expected shapes that go together, got %lld and %lld", (long long)a,
                             (long long)b);
     }
