@@ -20,7 +20,7 @@ import pytest
 from ai_edge_litert import interpreter as litert
 
 import networks
-from fixtures_core import NETWORKS, network
+from fixtures_core import NETWORKS, network, public_data
 from test_conformance import inputs_for, run_all
 from test_numerics import FIXED_OUTPUT, OPERATORS, requantized
 
@@ -196,6 +196,16 @@ def test_any_number_of_threads_gives_the_same_bits(name, threads, models, expect
     program = command(build, PROCESSORS[name], "run_models")
     few = models[:6]  # the networks
     assert run([*program, "-", str(threads), *few]) == expected[: len(few)]
+
+
+@pytest.mark.parametrize("folder", ["units", "generated"])
+@pytest.mark.parametrize("name", ["aarch64-max", "armv7l-cortex-a15"])
+def test_public_models_have_the_same_bits_on_another_processor(name, folder, build):
+    """Single layers of all operators that are used; a model refused here is refused there alike."""
+    program = command(build, PROCESSORS[name], "run_models")
+    files = sorted(map(str, public_data(f"models/{folder}").rglob("*.tflite")))
+    assert len(files) > 100
+    assert run([*program, "-", "2", *files]) == run([build("here", "run_models"), "-", "1", *files])
 
 
 # ---- LiteRT's answers
