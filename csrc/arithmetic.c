@@ -171,51 +171,38 @@ static edge_status read_dynamic(edge_compiler *c, const edge_node *node, const e
 
 /* ---- numbers ------------------------------------------------------------------------------- */
 
-/* LiteRT multiplies the scales of input and weights as float64, in these cases as float32. */
-static double product_of_scales(const edge_layer *layer, const edge_arithmetic *a, float weight,
-                                bool per_tensor) {
-  if (a->type == EDGE_UINT8 || (layer->dense && per_tensor)) {
-    const float product = a->input.scale * weight;
-    return (double)product;
-  }
-  return (double)a->input.scale * (double)weight;
-}
-
-/* Whether LiteRT's own kernel rounds halves of output `i` away from zero, else up. */
-static bool rounds_away(const edge_layer *layer, const edge_arithmetic *a, uint32_t i) {
-  if (layer->depthwise && a->type == EDGE_UINT8) return true;
+/* From which output on LiteRT's own kernel rounds halves away from zero, and not up. */
+static uint32_t away_from(const edge_layer *layer, const edge_arithmetic *a) {
+  if (layer->depthwise && a->type == EDGE_UINT8) return 0;
   /* The vector loop for int8 takes 8 channels at a time. */
-  if (layer->depthwise) return i >= a->outputs / 8 * 8;
-  return layer->grouped; /* by the reference kernel */
+  if (layer->depthwise) return a->outputs / 8 * 8;
+  return layer->grouped ? 0 : a->outputs; /* by the reference kernel */
 }
 
-static edge_status expect_wide(edge_compiler *c, const edge_node *node, edge_fixed fixed) {
-  if (fixed.exponent <= 14) return EDGE_OK;
-  return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                        "expected input scales below 2^14 times the output's, got larger ones");
+static edge_status expect_wide(edge_compiler *c, const edge_node *node, const edge_arithmetic *a) {
+  for (uint32_t i = 0; i < a->outputs; i++) {
+    if (a->integers.fixed[i].exponent <= 14) continue;
+    return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
+                          "expected input scales below 2^14 times the output's, got larger ones");
+  }
+  return EDGE_OK;
 }
 
 static edge_status make_multipliers(edge_compiler *c, const edge_node *node,
                                     const edge_layer *layer, edge_arithmetic *a) {
   const edge_tensor *weights = edge_node_input(c, node, 1);
-  const uint64_t padded = (uint64_t)a->outputs + PADDING;
-  float *scale = a->xnn ? edge_pack_alloc(c, padded, sizeof *scale) : NULL;
-  edge_fixed *fixed = a->xnn ? NULL : edge_pack_alloc(c, padded, sizeof *fixed);
-  if (scale == NULL && fixed == NULL) return edge_no_memory(c->error);
-  for (uint32_t i = 0; i < a->outputs; i++) {
-    const float weight = edge_scale_at(weights, (int32_t)i);
-    if (a->xnn) {
-      scale[i] = edge_scale_float(a->input.scale, weight, a->output.scale);
-      continue;
-    }
-    const double product = product_of_scales(layer, a, weight, weights->scale.count == 1);
-    const double real = product / (double)a->output.scale;
-    EDGE_TRY(edge_expect_fixed(c, node, real, rounds_away(layer, a, i), &fixed[i]));
-    if (a->wide) EDGE_TRY(expect_wide(c, node, fixed[i]));
-  }
-  a->integers.scale = scale;
-  a->integers.fixed = fixed;
-  return EDGE_OK;
+  const bool per_tensor = weights->scale.count == 1;
+  const edge_multipliers multipliers = {
+      .weights = weights,
+      .outputs = a->outputs,
+      .input = a->input.scale,
+      .output = a->output.scale,
+      .xnn = a->xnn,
+      /* LiteRT multiplies the scales of input and weights as float64, in these cases as float32. */
+      .float_product = a->type == EDGE_UINT8 || (layer->dense && per_tensor),
+      .away_from = away_from(layer, a)};
+  EDGE_TRY(edge_multipliers_pack(c, node, &multipliers, &a->integers));
+  return a->wide ? expect_wide(c, node, a) : EDGE_OK;
 }
 
 static edge_status make_reals(edge_compiler *c, const edge_node *node, edge_arithmetic *a) {

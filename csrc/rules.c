@@ -72,6 +72,31 @@ edge_status edge_expect_fixed(edge_compiler *compiler, const edge_node *node, do
                         "expected input scales below 2^30 times the output's, got larger ones");
 }
 
+/* Kernels read whole panels. */
+enum { MULTIPLIERS_PADDING = 64 };
+
+edge_status edge_multipliers_pack(edge_compiler *compiler, const edge_node *node,
+                                  const edge_multipliers *m, edge_qs8_output *output) {
+  const uint64_t padded = (uint64_t)m->outputs + MULTIPLIERS_PADDING;
+  float *scale = m->xnn ? edge_pack_alloc(compiler, padded, sizeof *scale) : NULL;
+  edge_fixed *fixed = m->xnn ? NULL : edge_pack_alloc(compiler, padded, sizeof *fixed);
+  if (scale == NULL && fixed == NULL) return edge_no_memory(compiler->error);
+  for (uint32_t i = 0; i < m->outputs; i++) {
+    const float weight = edge_scale_at(m->weights, (int32_t)i);
+    if (m->xnn) {
+      scale[i] = edge_scale_float(m->input, weight, m->output);
+      continue;
+    }
+    const float rounded = m->input * weight;
+    const double product = m->float_product ? (double)rounded : (double)m->input * (double)weight;
+    EDGE_TRY(edge_expect_fixed(compiler, node, product / (double)m->output, i >= m->away_from,
+                               &fixed[i]));
+  }
+  output->scale = scale;
+  output->fixed = fixed;
+  return EDGE_OK;
+}
+
 bool edge_activation_known(int8_t activation) {
   return activation >= ACTIVATION_NONE && activation <= ACTIVATION_RELU6;
 }

@@ -36,6 +36,20 @@ edge_fixed edge_fixed_of(double real, bool away);
 edge_status edge_expect_fixed(edge_compiler *compiler, const edge_node *node, double real,
                               bool away, edge_fixed *fixed);
 
+/* From sums of a layer with weights to its outputs. */
+typedef struct edge_multipliers {
+  const edge_tensor *weights; /* their scales, one or one for each output */
+  uint32_t outputs;
+  float input, output;
+  bool xnn;           /* float32, else fixed point */
+  bool float_product; /* the latter: input * weight is rounded to float32 */
+  uint32_t away_from; /* likewise: the first output whose halves are rounded away from zero */
+} edge_multipliers;
+
+/* Makes one of the two arrays of `output`, [outputs] and some more, in memory of the model. */
+edge_status edge_multipliers_pack(edge_compiler *compiler, const edge_node *node,
+                                  const edge_multipliers *multipliers, edge_qs8_output *output);
+
 bool edge_activation_known(int8_t activation);
 /* The fused activation as bounds of a float, infinite where there are none. */
 void edge_activation_bounds(int8_t activation, float *min, float *max);

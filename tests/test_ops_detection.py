@@ -103,7 +103,7 @@ def test_detections_are_those_of_litert(dtype, regular):
         }
         content = model(boxes, columns, choices, dtype=dtype)
         inputs = frames(boxes, columns, dtype, random)
-        came = run(Interpreter(model_content=content), inputs)
+        came = run(Interpreter(model_content=content, engine="native"), inputs)
         expected = run(litert.Interpreter(model_content=content), inputs)
         count = int(expected[3][0])
         slots = choices["max_classes_per_detection"]
@@ -120,7 +120,7 @@ def test_detections_are_those_of_litert(dtype, regular):
 
 
 def test_what_is_behind_the_last_detection_is_0():
-    made = Interpreter(model_content=model(5, 4))
+    made = Interpreter(model_content=model(5, 4), engine="native")
     inputs = frames(5, 4, "float32", np.random.default_rng(1))
     inputs[1][:] = 0
     inputs[1][0, 2, 1] = 1
@@ -132,7 +132,7 @@ def test_what_is_behind_the_last_detection_is_0():
 
 
 def test_anchors_that_turn_boxes_inside_out_fail_the_invoke():
-    made = Interpreter(model_content=model(5, 4))
+    made = Interpreter(model_content=model(5, 4), engine="native")
     inputs = frames(5, 4, "float32", np.random.default_rng(1))
     inputs[2][3, 2] = -1
     with pytest.raises(InputError, match="ends are behind their begins"):
@@ -155,12 +155,12 @@ def test_anchors_that_turn_boxes_inside_out_fail_the_invoke():
 )
 def test_options_without_meaning_are_refused(choices):
     with pytest.raises(MalformedModelError, match="options of a detection"):
-        Interpreter(model_content=model(5, 4, choices))
+        Interpreter(model_content=model(5, 4, choices), engine="native")
 
 
 @pytest.mark.parametrize("columns", [2, 5])
 def test_scores_of_another_count_are_refused(columns):
-    made = Interpreter(model_content=model(5, columns))
+    made = Interpreter(model_content=model(5, columns), engine="native")
     with pytest.raises(MalformedModelError, match="scores of 3 classes"):
         made.allocate_tensors()
 
@@ -174,7 +174,7 @@ def test_wide_maps_are_read():
             builder.Add(value)
     content = model(5, 4, custom=bytes(builder.Finish()))
     inputs = frames(5, 4, "float32", np.random.default_rng(2))
-    came = run(Interpreter(model_content=content), inputs)
+    came = run(Interpreter(model_content=content, engine="native"), inputs)
     expected = run(litert.Interpreter(model_content=content), inputs)
     assert came[3] == expected[3]
 
@@ -192,7 +192,7 @@ def test_broken_options_are_refused_or_run():
     refused = 0
     for custom in variants:
         try:
-            run(Interpreter(model_content=model(5, 4, custom=custom)), inputs)
+            run(Interpreter(model_content=model(5, 4, custom=custom), engine="native"), inputs)
         except EdgeError:
             refused += 1
     assert len(whole) // 2 < refused < len(variants)
@@ -211,7 +211,7 @@ def test_published_models_detect_as_litert_does(name):
                       if detail["dtype"] == np.uint8
                       else random.uniform(0, 1, shape).astype(np.float32))  # fmt: skip
     expected = run(reference, inputs)
-    came = run(Interpreter(model_content=path.read_bytes()), inputs)
+    came = run(Interpreter(model_content=path.read_bytes(), engine="native"), inputs)
     count = int(expected[3][0])
     assert int(came[3][0]) == count
     for a, b in zip(came[:3], expected[:3], strict=True):

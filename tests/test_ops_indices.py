@@ -234,7 +234,7 @@ def gather_model(indices=None):
 @pytest.mark.parametrize("index", [-1, 4, 2**31 - 1, -(2**31)])
 def test_an_index_outside_fails_the_invoke_and_the_next_one_runs(index):
     x, at, content = gather_model()
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     made.allocate_tensors()
     made.set_tensor(x, np.arange(12, dtype=np.float32).reshape(4, 3))
     made.set_tensor(at, np.array([0, index], np.int32))
@@ -252,7 +252,7 @@ def test_a_constant_index_outside_of_what_is_constant_fails_the_allocation():
     at = net.tensor([2], "int32", data=np.array([1, 4], np.int32))
     out = net.tensor([2], "int32")
     net.operator("GATHER", [x, at], [out], options("Gather"), version=1)
-    made = Interpreter(model_content=net.build(out))
+    made = Interpreter(model_content=net.build(out), engine="native")
     with pytest.raises(MalformedModelError, match=r"in 0 \.\.\. 3, got 4"):
         made.allocate_tensors()
 
@@ -305,7 +305,7 @@ def outside_sequence(net):
 def test_values_outside_fail_the_invoke(model, index):
     net = Network(0)
     at, out = model(net)
-    made = Interpreter(model_content=net.build(out))
+    made = Interpreter(model_content=net.build(out), engine="native")
     made.allocate_tensors()
     made.set_tensor(at, np.full(made.get_tensor(at).shape, index, np.int32))
     with pytest.raises(InputError, match="expected"):

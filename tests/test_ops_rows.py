@@ -72,7 +72,11 @@ def test_the_result_is_that_of_litert(name, source, target):
         expected = reference(content, value)
         if expected is None:
             continue
-        assert_equal(run(Interpreter(model_content=content), value), expected, (trial, shape))
+        assert_equal(
+            run(Interpreter(model_content=content, engine="native"), value),
+            expected,
+            (trial, shape),
+        )
         compared += 1
     assert compared > TRIALS // 2
 
@@ -82,7 +86,7 @@ def test_rows_of_zeros_are_divided_by_something():
         random = np.random.default_rng(1)
         content = model("L2_NORMALIZATION", dtype, dtype, (2, 9), random)
         net_zero = 0 if dtype == "float32" else None
-        made = Interpreter(model_content=content)
+        made = Interpreter(model_content=content, engine="native")
         made.allocate_tensors()
         if net_zero is None:
             net_zero = made.get_input_details()[0]["quantization"][1]
@@ -96,14 +100,14 @@ def test_other_output_quantizations_are_refused(name, source, target):
         return
     content = model(name, source, target, (3, 4), np.random.default_rng(1), output=(0.1, 0))
     with pytest.raises(UnsupportedOperatorError, match=r"expected an (int16 )?output of scale"):
-        Interpreter(model_content=content)
+        Interpreter(model_content=content, engine="native")
 
 
 @pytest.mark.parametrize("name", ["SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"])
 def test_a_number_without_dimensions_is_refused(name):
     content = model(name, "float32", "float32", (), np.random.default_rng(1))
     with pytest.raises(EdgeError, match="rows of at least one element"):
-        Interpreter(model_content=content).allocate_tensors()
+        Interpreter(model_content=content, engine="native").allocate_tensors()
 
 
 def test_a_fused_activation_of_l2_normalization_is_refused():
@@ -113,11 +117,14 @@ def test_a_fused_activation_of_l2_normalization_is_refused():
     made.fusedActivationFunction = 1
     y = net.operator("L2_NORMALIZATION", [x], [net.tensor([2, 3], "float32")], made)
     with pytest.raises(UnsupportedOperatorError, match="no fused activation"):
-        Interpreter(model_content=net.build(y))
+        Interpreter(model_content=net.build(y), engine="native")
 
 
 def test_threads_change_no_bits():
     content = model("SOFTMAX", "float32", "float32", (700, 300), np.random.default_rng(1))
     value = values(np.random.default_rng(2), "float32", (700, 300))
-    one, two = (run(Interpreter(model_content=content, num_threads=n), value) for n in (1, 2))
+    one, two = (
+        run(Interpreter(model_content=content, num_threads=n, engine="native"), value)
+        for n in (1, 2)
+    )
     assert one.tobytes() == two.tobytes()

@@ -93,5 +93,5 @@ def test_what_has_no_meaning_is_refused(content):
 
 def test_types_without_arithmetic_are_refused():
     content = norm(np.random.default_rng(1), dtype="int32")[0]
-    with pytest.raises(UnsupportedOperatorError, match="expected an input of float32"):
+    with pytest.raises(UnsupportedOperatorError, match="expected an input of type float32"):
         Interpreter(model_content=content, engine="native")

@@ -128,7 +128,9 @@ def test_random_graphs_have_the_shapes_and_bytes_of_litert(preserve):
         random = np.random.default_rng([trial, 7])
         graph = Graph(random)
         content = graph.grow(int(random.integers(2, 14)))
-        made = Interpreter(model_content=content, experimental_preserve_all_tensors=preserve)
+        made = Interpreter(
+            model_content=content, experimental_preserve_all_tensors=preserve, engine="native"
+        )
         shape = [4, 5]
         frame = None
         for step in range(6):
@@ -168,7 +170,7 @@ def reshape_by_input():
 
 def test_a_shape_that_is_an_input_may_change_with_every_invoke():
     x, shape, content = reshape_by_input()
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     made.allocate_tensors()
     values = np.arange(12, dtype=np.int8).reshape(2, 6)
     for wanted in ([3, 4], [4, 3], [4, 3], [-1, 2], [12, 1], [1, -1], [3, 4]):
@@ -179,7 +181,7 @@ def test_a_shape_that_is_an_input_may_change_with_every_invoke():
 
 def test_a_shape_that_does_not_fit_fails_one_invoke():
     x, shape, content = reshape_by_input()
-    made = Interpreter(model_content=content)
+    made = Interpreter(model_content=content, engine="native")
     made.allocate_tensors()
     values = np.arange(12, dtype=np.int8).reshape(2, 6)
     for wrong in ([5, 2], [-1, -1], [-2, -6], [2**31 - 1, 2**31 - 1], [0, -1], [-1, 0]):
@@ -196,7 +198,7 @@ def test_what_grows_beyond_the_limit_fails_one_invoke():
     y = net.like(x, [1, 1])
     net.operator("TILE", [x, times], [y], options("Tile"), version=1)
     limits = ModelLimits(arena_bytes=1 << 20)
-    made = Interpreter(model_content=net.build(y), limits=limits)
+    made = Interpreter(model_content=net.build(y), limits=limits, engine="native")
     made.allocate_tensors()
     values = np.arange(16, dtype=np.int8).reshape(4, 4)
     for _ in range(3):
@@ -219,7 +221,7 @@ def test_nothing_found_leaves_nothing_and_the_next_invoke_finds_it():
     net.operator(
         "CONCATENATION", [found, found], [twice], options("Concatenation", axis=0), version=1
     )
-    made = Interpreter(model_content=net.build(places, twice))
+    made = Interpreter(model_content=net.build(places, twice), engine="native")
     made.allocate_tensors()
     for count in (0, 2, 0, 9, 1):
         values = np.zeros(9, np.int8)
@@ -239,7 +241,7 @@ def test_an_allocation_knows_what_does_not_depend_on_values():
     net.operator("REVERSE_V2", [shape, axis], [turned], options("ReverseV2"), version=1)
     y = net.tensor([1, 1], "float32")
     net.operator("RESHAPE", [x, turned], [y], version=1)
-    made = Interpreter(model_content=net.build(y))
+    made = Interpreter(model_content=net.build(y), engine="native")
     made.allocate_tensors()
     assert made.get_output_details()[0]["shape"].tolist() == [3, 2]
     made.resize_tensor_input(x, [4, 7])

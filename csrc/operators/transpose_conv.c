@@ -272,8 +272,8 @@ static edge_status check_tensors(edge_compiler *c, const edge_node *node, deconv
 /* ---- compile: quantization --------------------------------------------------------------- */
 
 /* What XNNPACK takes and builds. */
-static bool xnn_takes(edge_compiler *c, const edge_node *node, const deconv_params *p,
-                      const edge_matrix_source *source) {
+static bool xnn_takes(edge_compiler *c, const edge_node *node, const deconv_params *p, float input,
+                      float output) {
   const edge_tensor *shape = edge_node_input(c, node, OUTPUT_SHAPE);
   const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
   const edge_axis *x = &p->window.x;
@@ -283,7 +283,7 @@ static bool xnn_takes(edge_compiler *c, const edge_node *node, const deconv_para
          shape->data != NULL && edge_xnn_activation(edge_node_input(c, node, INPUT)) &&
          edge_xnn_activation(edge_node_output(c, node, 0)) &&
          edge_xnn_weights(weights, edge_node_optional(c, node, BIAS)) &&
-         edge_xnn_scales(weights, source->input.scale, source->output.scale);
+         edge_xnn_scales(weights, input, output);
 }
 
 static edge_status check_wide(edge_compiler *c, const edge_node *node, const deconv_params *p) {
@@ -298,28 +298,37 @@ static edge_status check_wide(edge_compiler *c, const edge_node *node, const dec
 static edge_status read_quantization(edge_compiler *c, const edge_node *node, deconv_params *p,
                                      bool wide, int32_t *weights_zero) {
   const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
-  edge_matrix_source source = {
-      .scales = weights, .outputs = (uint32_t)p->outputs, .float_product = p->type == EDGE_UINT8};
+  const edge_tensor *input = edge_node_input(c, node, INPUT);
+  edge_quant from;
+  edge_quant to;
+  edge_range range;
   edge_quant of_weights = {0};
   if (p->type == EDGE_UINT8) {
     EDGE_TRY(edge_expect_quant(c, node, weights, "weights", &of_weights));
   } else {
     EDGE_TRY(edge_expect_scales(c, node, weights, "weights", 0));
   }
-  EDGE_TRY(edge_expect_quant(c, node, edge_node_input(c, node, INPUT), "an input", &source.input));
-  EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &source.output));
-  if (p->type == EDGE_INT16 && (source.input.zero_point != 0 || source.output.zero_point != 0)) {
+  EDGE_TRY(edge_expect_quant(c, node, input, "an input", &from));
+  EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &to));
+  if (p->type == EDGE_INT16 && (from.zero_point != 0 || to.zero_point != 0)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
                           "expected int16 tensors with zero points of 0, got others");
   }
-  source.xnn = p->xnn = xnn_takes(c, node, p, &source);
-  EDGE_TRY(edge_read_range(c, node, TRANSPOSE_CONV_FUSED_ACTIVATION_FUNCTION, p->xnn, source.output,
-                           &source.range));
-  /* LiteRT's vector loop takes 8 channels. */
-  EDGE_TRY(edge_output_pack(c, node, &source, (uint32_t)p->outputs, (uint32_t)p->outputs / 8 * 8,
-                            &p->output));
+  p->xnn = xnn_takes(c, node, p, from.scale, to.scale);
+  EDGE_TRY(edge_read_range(c, node, TRANSPOSE_CONV_FUSED_ACTIVATION_FUNCTION, p->xnn, to, &range));
+  p->output = (edge_qs8_output){.zero_point = to.zero_point, .min = range.min, .max = range.max};
+  const edge_multipliers multipliers = {
+      .weights = weights,
+      .outputs = (uint32_t)p->outputs,
+      .input = from.scale,
+      .output = to.scale,
+      .xnn = p->xnn,
+      .float_product = p->type == EDGE_UINT8 && weights->scale.count == 1,
+      /* LiteRT's vector loop takes 8 channels. */
+      .away_from = (uint32_t)p->outputs / 8 * 8};
+  EDGE_TRY(edge_multipliers_pack(c, node, &multipliers, &p->output));
   *weights_zero = of_weights.zero_point;
-  p->zero_point = source.input.zero_point;
+  p->zero_point = from.zero_point;
   return wide ? check_wide(c, node, p) : EDGE_OK;
 }
 
