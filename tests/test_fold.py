@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
+from ai_edge_litert import schema_py_generated as schema
 
 from edgesdk.interpreter import Interpreter
 from networks import NONE, RELU, RELU6, RELU_N1_TO_1, Network
@@ -35,6 +36,29 @@ def by_number(net, x, random, activation):
     return out
 
 
+def through_floats(net, x, random, activation):
+    """An operator of floats, and of a number."""
+    name = str(random.choice(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "SQUARED_DIFFERENCE"]))
+    words = {"MAXIMUM": "MaximumMinimum", "SQUARED_DIFFERENCE": "SquaredDifference"}
+    options = getattr(schema, words.get(name, name.capitalize()) + "OptionsT")()
+    if hasattr(options, "fusedActivationFunction"):
+        options.fusedActivationFunction = activation
+    number = net.tensor([1], "float32", data=np.array([random.choice([0.5, 1, 2])], np.float32))
+    y = net.tensor(net.shape(x), "float32")
+    net.operator(name, [net.dequantize(x), number], [y], options, version=1)
+    return net.quantize(y, scale=2.0**-5)
+
+
+def minus(net, x, random, activation):
+    options = schema.SubOptionsT()
+    options.fusedActivationFunction = activation
+    number = net.tensor(
+        [1], scale=2.0**-5, zero_point=3, data=random.integers(-128, 128, 1, np.int8)
+    )
+    pair = [x, number] if random.random() < 0.5 else [number, x]
+    return net.operator("SUB", pair, [net.tensor(net.shape(x), scale=2.0**-5)], options)
+
+
 def there_and_back(net, x):
     return net.quantize(net.dequantize(x), scale=2.0**-5)
 
@@ -50,6 +74,8 @@ STEPS = {
         x, "MAX", 1, 1, same=True, activation=activation
     ),
     "swish": lambda net, x, *_: net.mul(x, net.unary("LOGISTIC", x)),
+    "floats": through_floats,
+    "minus": minus,
     "relu": lambda net, x, *_: net.unary("RELU", x),
 }
 
