@@ -158,6 +158,8 @@ static edge_status read_operator(edge_reader *r, const edge_table *table, edge_n
                         &node->input_count));
   EDGE_TRY(read_indices(r, table, OPERATOR_OUTPUTS, "operator", index, 0, &node->outputs,
                         &node->output_count));
+  EDGE_TRY(read_indices(r, table, OPERATOR_INTERMEDIATES, "operator", index, -1,
+                        &node->intermediates, &node->intermediate_count));
   if (node->options.present && options != node->op->options_type) {
     /* Reading one options table as another would give numbers that mean something else. */
     return edge_fail(r->error, EDGE_MALFORMED_MODEL,

@@ -73,8 +73,11 @@ typedef struct edge_node {
   int32_t version;
   const int32_t *inputs;  /* [input_count], -1: absent */
   const int32_t *outputs; /* [output_count] */
+  /* [intermediate_count], -1: absent. They say how integer LSTMs quantize, and hold nothing. */
+  const int32_t *intermediates;
   int32_t input_count;
   int32_t output_count;
+  int32_t intermediate_count;
   edge_table options; /* stands while the model is compiled */
   edge_bytes custom;  /* a custom operator's options; likewise */
   void *params;       /* the operator's own, in the model's region */

@@ -177,6 +177,11 @@ edge_status edge_frame_resize(edge_frame *frame, int32_t tensor, const int32_t *
   uint64_t bytes = 0;
   EDGE_TRY(check_resize(frame, tensor, shape, rank, &bytes, error));
   edge_view *view = &frame->views[tensor];
+  /* As in LiteRT: the same shape once more leaves the plan, and with it the variables. */
+  if (frame->allocated && view->rank == rank &&
+      (rank == 0 || memcmp(view->shape, shape, (size_t)rank * sizeof *shape) == 0)) {
+    return EDGE_OK;
+  }
   edge_plan_drop(frame);
   view->rank = rank;
   if (rank > 0) memcpy(view->shape, shape, (size_t)rank * sizeof *shape);
