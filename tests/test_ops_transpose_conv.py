@@ -12,7 +12,7 @@ from edgesdk.interpreter import Interpreter
 from networks import Network, output_size
 
 TRIALS = 40
-KINDS = ["int8", "uint8", "int16", "int16 narrow", "float32"]
+KINDS = ["int8", "uint8", "int16", "int16 narrow", "float32", "float32 dynamic"]
 
 
 class Layer:
@@ -20,6 +20,7 @@ class Layer:
 
     def __init__(self, kind, random):
         self.type, self.narrow = kind.split()[0], "narrow" in kind
+        self.dynamic = "dynamic" in kind
         self.random = random
         self.kernel = random.integers(1, 6, 2)
         self.stride = random.integers(1, 4, 2)
@@ -43,7 +44,7 @@ class Layer:
 
     def weights(self, net, input_scale):
         shape = [self.outputs, *map(int, self.kernel), self.channels]
-        if self.type == "float32":
+        if self.type == "float32" and not self.dynamic:
             return net.tensor(shape, "float32", data=peer.values(shape, "float32", self.random))
         dtype = "uint8" if self.type == "uint8" else "int8"
         per_channel = dtype == "int8" and self.random.random() < 0.7

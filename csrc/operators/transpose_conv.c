@@ -8,124 +8,23 @@
  * Source: tflite/kernels/transpose_conv.cc, internal/optimized/integer_ops/transpose_conv.h,
  * internal/optimized/optimized_ops.h; XNNPACK src/operators/deconvolution-nhwc.c; docs/numerics.md.
  */
-#include "../matrix.h"
 #include "../operators.h"
-#include "../ranges.h"
+#include "../scatter.h"
 #include "../window.h"
 
 enum { OUTPUT_SHAPE, WEIGHTS, INPUT, BIAS };
 
-/* Adds one input cell's products to one output cell: sums[o] += in[i] * weights[i][o]. */
-struct deconv_params;
-typedef void deconv_fn(const struct deconv_params *p, const void *in, const void *weights,
-                       void *sums);
-/* Turns `count` sums, whole cells, into outputs first ... of the `total` that the tensor has. */
-typedef void deconv_finish_fn(const struct deconv_params *p, const void *sums, int64_t first,
-                              int64_t total, int64_t count, void *out);
-
 typedef struct deconv_params {
   edge_window window; /* of the output, whose cells play the input's part */
-  edge_type type;
-  bool xnn;
-  int32_t outputs, channels;
-  int32_t zero_point;     /* of the input */
-  const void *weights;    /* [KH][KW][I][O], int16 without zero point, or float */
-  const void *bias;       /* [O], of the sums' type */
-  uint64_t sum_size;      /* bytes of a sum: int32, int64, float */
-  edge_qs8_output output; /* arrays are [O] */
-  edge_float_range range;
-  deconv_fn *add;
-  deconv_finish_fn *finish;
+  edge_scatter scatter;
 } deconv_params;
 
 typedef struct deconv_state {
   edge_window window;
   int32_t batches;
+  uint64_t row_size;      /* bytes of a row of inputs in scratch */
+  edge_dynamic *dynamics; /* [batches], float32 with int8 weights */
 } deconv_state;
-
-/* ---- run: sums --------------------------------------------------------------------------- */
-
-/* Integers modulo the size of the sums. */
-#define EDGE_DECONV(name, in_type, weight_type, sum_type, product)                            \
-  static void name(const deconv_params *p, const void *in, const void *weights, void *sums) { \
-    const in_type *x = in;                                                                    \
-    const weight_type *w = weights;                                                           \
-    sum_type *sum = sums;                                                                     \
-    for (int32_t i = 0; i < p->channels; i++, w += p->outputs) {                              \
-      const product factor = (product)x[i] - (product)p->zero_point;                          \
-      for (int32_t o = 0; o < p->outputs; o++) sum[o] += (sum_type)(factor * (product)w[o]);  \
-    }                                                                                         \
-  }
-
-EDGE_DECONV(add_int8, int8_t, int16_t, uint32_t, int32_t)
-EDGE_DECONV(add_uint8, uint8_t, int16_t, uint32_t, int32_t)
-EDGE_DECONV(add_int16, int16_t, int16_t, uint32_t, int32_t)
-EDGE_DECONV(add_wide, int16_t, int16_t, uint64_t, int64_t)
-EDGE_DECONV(add_float, float, float, float, float)
-
-/* ---- run: results ------------------------------------------------------------------------ */
-
-/* `away` matters to uint8, whose elements LiteRT rounds away from zero behind a vector loop. */
-static int32_t requantize(const deconv_params *p, int32_t sum, int32_t o, bool away) {
-  const edge_qs8_output *output = &p->output;
-  if (p->xnn) {
-    const float min = (float)(output->min - output->zero_point);
-    const float max = (float)(output->max - output->zero_point);
-    const float value = (float)sum * output->scale[o];
-    return edge_round_even(value < min ? min : value > max ? max : value) + output->zero_point;
-  }
-  edge_fixed fixed = output->fixed[o];
-  if (p->type == EDGE_UINT8) fixed.away = away;
-  return edge_clamp((int64_t)edge_multiply(sum, fixed) + output->zero_point, output->min,
-                    output->max);
-}
-
-#define EDGE_DECONV_FINISH(name, out_type)                                                 \
-  static void name(const deconv_params *p, const void *sums, int64_t first, int64_t total, \
-                   int64_t count, void *out) {                                             \
-    const uint32_t *sum = sums;                                                            \
-    const int32_t *bias = p->bias;                                                         \
-    out_type *to = out;                                                                    \
-    int32_t o = 0;                                                                         \
-    for (int64_t i = 0; i < count; i++) {                                                  \
-      const int32_t biased = edge_wrap((int64_t)sum[i] + bias[o]);                         \
-      to[i] = (out_type)requantize(p, biased, o, first + i >= total / 16 * 16);            \
-      if (++o == p->outputs) o = 0;                                                        \
-    }                                                                                      \
-  }
-
-EDGE_DECONV_FINISH(finish_int8, int8_t)
-EDGE_DECONV_FINISH(finish_uint8, uint8_t)
-EDGE_DECONV_FINISH(finish_int16, int16_t)
-
-static void finish_wide(const deconv_params *p, const void *sums, int64_t first, int64_t total,
-                        int64_t count, void *out) {
-  const uint64_t *sum = sums;
-  const int64_t *bias = p->bias;
-  int16_t *to = out;
-  (void)first;
-  (void)total;
-  for (int64_t i = 0; i < count; i++) {
-    const int64_t o = i % p->outputs;
-    const int64_t biased = (int64_t)(sum[i] + (uint64_t)bias[o]);
-    to[i] = (int16_t)edge_clamp(edge_multiply_wide(biased, p->output.fixed[o]), p->output.min,
-                                p->output.max);
-  }
-}
-
-static void finish_float(const deconv_params *p, const void *sums, int64_t first, int64_t total,
-                         int64_t count, void *out) {
-  const float *sum = sums;
-  const float *bias = p->bias;
-  float *to = out;
-  (void)first;
-  (void)total;
-  for (int64_t i = 0; i < count; i += p->outputs) {
-    for (int32_t o = 0; o < p->outputs; o++) {
-      to[i + o] = edge_clamp_float(sum[i + o] + bias[o], p->range);
-    }
-  }
-}
 
 /* ---- run --------------------------------------------------------------------------------- */
 
@@ -134,23 +33,46 @@ typedef struct deconv_job {
   const edge_step *step;
 } deconv_job;
 
-/* Adds row `iy` of the input through kernel row `ky` to the sums of one output row. */
-static void add_row(const deconv_params *p, const deconv_state *s, const uint8_t *row, int32_t ky,
+/* Adds a row of inputs through kernel row `ky` to the sums of one output row. */
+static void add_row(const deconv_params *p, const edge_axis *x, const uint8_t *row, int32_t ky,
                     uint8_t *sums) {
-  const edge_axis *x = &s->window.x;
-  const uint64_t weight = p->type == EDGE_FLOAT32 ? sizeof(float) : sizeof(int16_t);
-  const uint64_t tap = (uint64_t)p->channels * (uint64_t)p->outputs * weight;
-  const uint64_t cell = (uint64_t)p->channels * edge_type_size(p->type);
-  const uint64_t out_cell = (uint64_t)p->outputs * p->sum_size;
-  const uint8_t *weights = (const uint8_t *)p->weights + (uint64_t)ky * (uint64_t)x->kernel * tap;
+  const uint64_t cell = (uint64_t)p->scatter.channels * p->scatter.lhs.size;
+  const uint64_t tap = cell * (uint64_t)p->scatter.outputs;
+  const uint64_t out_cell = (uint64_t)p->scatter.outputs * p->scatter.sum_size;
+  const uint8_t *weights =
+      (const uint8_t *)p->scatter.weights + (uint64_t)ky * (uint64_t)x->kernel * tap;
   for (int32_t ix = 0; ix < x->output; ix++) {
     const int32_t first = ix * x->stride - x->before;
     const int32_t from = first < 0 ? -first : 0;
     const int32_t to = (int32_t)edge_min(x->kernel, (int64_t)x->input - first);
     for (int32_t kx = from; kx < to; kx++) {
-      p->add(p, row + (uint64_t)ix * cell, weights + (uint64_t)kx * tap,
-             sums + (uint64_t)(first + kx) * out_cell);
+      p->scatter.add(&p->scatter, row + (uint64_t)ix * cell, weights + (uint64_t)kx * tap,
+                     sums + (uint64_t)(first + kx) * out_cell);
     }
+  }
+}
+
+static const uint8_t *input_of(const edge_frame *frame, const edge_step *step) {
+  return frame->views[step->node->inputs[INPUT]].data;
+}
+
+/* Row `row` of the output of image `batch`, as sums. */
+static void sum_row(const deconv_job *job, int32_t batch, int32_t row, uint8_t *room,
+                    uint8_t *sums) {
+  const deconv_params *p = job->step->node->params;
+  const deconv_state *s = job->step->state;
+  const edge_axis *y = &s->window.y;
+  const int64_t cells = (int64_t)s->window.x.output * p->scatter.channels;
+  const uint8_t *image = input_of(job->frame, job->step) +
+                         (uint64_t)(batch * y->output * cells) * p->scatter.lhs.in_size;
+  const int32_t reach = row + y->before;
+  edge_lhs how = p->scatter.lhs;
+  if (s->dynamics != NULL) how.dynamic = s->dynamics[batch];
+  for (int32_t ky = reach % y->stride; ky < y->kernel && ky <= reach; ky += y->stride) {
+    const int32_t iy = (reach - ky) / y->stride;
+    if (iy >= y->output) continue;
+    how.put(&how, room, image + (uint64_t)(iy * cells) * how.in_size, (size_t)cells);
+    add_row(p, &s->window.x, room, ky, sums);
   }
 }
 
@@ -158,62 +80,47 @@ static void deconv_task(void *context, uint32_t task, uint32_t worker) {
   const deconv_job *job = context;
   const deconv_params *p = job->step->node->params;
   const deconv_state *s = job->step->state;
-  const edge_axis *y = &s->window.y;
-  const edge_axis *x = &s->window.x;
-  const int32_t batch = (int32_t)task / y->input;
-  const int32_t reach = (int32_t)task % y->input + y->before;
-  const int64_t row_in = (int64_t)x->output * p->channels * (int64_t)edge_type_size(p->type);
-  const int64_t row_out = (int64_t)x->input * p->outputs;
-  const uint8_t *in = (const uint8_t *)job->frame->views[job->step->node->inputs[INPUT]].data +
-                      (int64_t)batch * y->output * row_in;
+  const int32_t rows = s->window.y.input;
+  const int32_t batch = (int32_t)task / rows;
+  const int64_t row = (int64_t)s->window.x.input * p->scatter.outputs;
+  uint8_t *room = edge_scratch(job->frame, job->step, worker);
+  uint8_t *sums = room + s->row_size;
   uint8_t *out = edge_out(job->frame, job->step, 0);
-  uint8_t *sums = edge_scratch(job->frame, job->step, worker);
-  memset(sums, 0, (size_t)row_out * p->sum_size);
-  for (int32_t ky = reach % y->stride; ky < y->kernel && ky <= reach; ky += y->stride) {
-    const int32_t iy = (reach - ky) / y->stride;
-    if (iy < y->output) add_row(p, s, in + iy * row_in, ky, sums);
-  }
-  const int64_t first = (int64_t)task * row_out;
-  const int64_t total = (int64_t)s->batches * y->input * row_out;
-  p->finish(p, sums, first, total, row_out, out + (uint64_t)first * edge_type_size(p->type));
+  memset(sums, 0, (size_t)row * p->scatter.sum_size);
+  sum_row(job, batch, (int32_t)task % rows, room, sums);
+  const edge_scatter_sums made = {.sums = sums,
+                                  .first = (int64_t)task * row,
+                                  .total = (int64_t)s->batches * rows * row,
+                                  .count = row,
+                                  .scale = s->dynamics != NULL ? s->dynamics[batch].scale : 0.0f};
+  p->scatter.finish(&p->scatter, &made,
+                    out + (uint64_t)made.first * edge_type_size(p->scatter.type));
 }
 
 static void deconv_run(const edge_frame *frame, const edge_step *step) {
+  const deconv_params *p = step->node->params;
   const deconv_state *s = step->state;
+  const int64_t image = (int64_t)s->window.y.output * s->window.x.output * p->scatter.channels;
   deconv_job job = {frame, step};
+  for (int32_t i = 0; s->dynamics != NULL && i < s->batches; i++) {
+    const float *in = (const float *)(const void *)input_of(frame, step) + i * image;
+    s->dynamics[i] = edge_dynamic_of(p->scatter.lhs.rule, in, (size_t)image);
+  }
   edge_pool_run(frame->pool, deconv_task, &job, (uint32_t)s->batches * (uint32_t)s->window.y.input);
 }
 
 /* ---- compile: types ---------------------------------------------------------------------- */
 
-static edge_status choose(edge_compiler *c, const edge_node *node, bool wide, deconv_params *p) {
-  switch (p->type) {
-    case EDGE_INT8:
-      p->add = add_int8;
-      p->finish = finish_int8;
-      p->sum_size = sizeof(int32_t);
-      return EDGE_OK;
-    case EDGE_UINT8:
-      p->add = add_uint8;
-      p->finish = finish_uint8;
-      p->sum_size = sizeof(int32_t);
-      return EDGE_OK;
-    case EDGE_INT16:
-      p->add = wide ? add_wide : add_int16;
-      p->finish = wide ? finish_wide : finish_int16;
-      p->sum_size = wide ? sizeof(int64_t) : sizeof(int32_t);
-      return EDGE_OK;
-    case EDGE_FLOAT32:
-      p->add = add_float;
-      p->finish = finish_float;
-      p->sum_size = sizeof(float);
-      return EDGE_OK;
-    default:
-      return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                            "expected an input of int8, uint8, int16 or float32, got %s (tensor "
-                            "%lld)",
-                            edge_type_name(p->type), (long long)node->inputs[INPUT]);
-  }
+static bool is_dynamic(const edge_compiler *c, const edge_node *node) {
+  return edge_node_input(c, node, INPUT)->type == EDGE_FLOAT32 &&
+         edge_node_input(c, node, WEIGHTS)->type == EDGE_INT8;
+}
+
+static edge_status choose(edge_compiler *c, const edge_node *node, bool wide, edge_scatter *p) {
+  if (edge_scatter_choose(p, wide, is_dynamic(c, node))) return EDGE_OK;
+  return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
+                        "expected an input of int8, uint8, int16 or float32, got %s (tensor %lld)",
+                        edge_type_name(p->type), (long long)node->inputs[INPUT]);
 }
 
 /* int16: sums of 64 bits, unless the options say that the bias has 32. */
@@ -237,99 +144,137 @@ static edge_status check_bias(edge_compiler *c, const edge_node *node, const dec
   const edge_tensor *bias = edge_node_optional(c, node, BIAS);
   if (bias == NULL) return EDGE_OK;
   EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
-  if (p->type == EDGE_FLOAT32) {
+  if (p->scatter.type == EDGE_FLOAT32) {
     EDGE_TRY(edge_expect_type(c, node, bias, "a bias", EDGE_FLOAT32));
-  } else if (p->type != EDGE_INT16 || bias->type != EDGE_INT64) {
+  } else if (p->scatter.type != EDGE_INT16 || bias->type != EDGE_INT64) {
     EDGE_TRY(edge_expect_type(c, node, bias, "a bias", EDGE_INT32));
   }
   const int64_t count = edge_count(bias->shape, 0, bias->rank);
-  if (count == p->outputs) return EDGE_OK;
-  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                        "expected a bias of %lld elements, got %lld (tensor %lld)",
-                        (long long)p->outputs, (long long)count, (long long)node->inputs[BIAS]);
+  if (count == p->scatter.outputs) return EDGE_OK;
+  return edge_node_fail(
+      c, node, EDGE_MALFORMED_MODEL, "expected a bias of %lld elements, got %lld (tensor %lld)",
+      (long long)p->scatter.outputs, (long long)count, (long long)node->inputs[BIAS]);
 }
 
 static edge_status check_tensors(edge_compiler *c, const edge_node *node, deconv_params *p) {
   const edge_tensor *shape = edge_node_input(c, node, OUTPUT_SHAPE);
   const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
-  const edge_type type = p->type == EDGE_INT16 ? EDGE_INT8 : p->type;
+  const bool bytes = p->scatter.type == EDGE_INT16 || is_dynamic(c, node);
+  const edge_type type = bytes ? EDGE_INT8 : p->scatter.type;
   EDGE_TRY(edge_expect_type(c, node, shape, "an output shape", EDGE_INT32));
   EDGE_TRY(edge_expect_rank(c, node, shape, "an output shape", 1));
   EDGE_TRY(edge_expect_type(c, node, weights, "weights", type));
   EDGE_TRY(edge_expect_rank(c, node, weights, "weights", 4));
   EDGE_TRY(edge_expect_constant(c, node, weights, "weights"));
-  EDGE_TRY(edge_expect_type(c, node, edge_node_output(c, node, 0), "an output", p->type));
+  EDGE_TRY(edge_expect_type(c, node, edge_node_output(c, node, 0), "an output", p->scatter.type));
   if (edge_count(weights->shape, 0, 4) == 0) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
   }
-  p->outputs = weights->shape[0];
+  p->scatter.outputs = weights->shape[0];
   p->window.y.kernel = weights->shape[1];
   p->window.x.kernel = weights->shape[2];
-  p->channels = weights->shape[3];
+  p->scatter.channels = weights->shape[3];
   return check_bias(c, node, p);
 }
 
 /* ---- compile: quantization --------------------------------------------------------------- */
 
-/* What XNNPACK takes and builds. */
-static bool xnn_takes(edge_compiler *c, const edge_node *node, const deconv_params *p, float input,
-                      float output) {
-  const edge_tensor *shape = edge_node_input(c, node, OUTPUT_SHAPE);
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+/* What XNNPACK takes, but for the types. */
+static bool xnn_shapes(edge_compiler *c, const edge_node *node, const deconv_params *p) {
   const edge_axis *x = &p->window.x;
   const edge_axis *y = &p->window.y;
-  const bool reaches = !p->window.same || (x->kernel >= x->stride && y->kernel >= y->stride);
-  return (p->type == EDGE_INT8 || (p->type == EDGE_UINT8 && weights->axis == 0)) && reaches &&
-         shape->data != NULL && edge_xnn_activation(edge_node_input(c, node, INPUT)) &&
-         edge_xnn_activation(edge_node_output(c, node, 0)) &&
-         edge_xnn_weights(weights, edge_node_optional(c, node, BIAS)) &&
-         edge_xnn_scales(weights, input, output);
+  return edge_node_input(c, node, OUTPUT_SHAPE)->data != NULL &&
+         (!p->window.same || (x->kernel >= x->stride && y->kernel >= y->stride));
 }
 
-static edge_status check_wide(edge_compiler *c, const edge_node *node, const deconv_params *p) {
-  for (int32_t o = 0; o < p->outputs; o++) {
-    if (p->output.fixed[o].exponent < 15) continue;
-    return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                          "expected input scales below 2^14 times the output's, got larger ones");
+/* And builds. */
+static bool xnn_takes(edge_compiler *c, const edge_node *node, const deconv_params *p,
+                      edge_quant input, edge_quant output) {
+  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  return (p->scatter.type == EDGE_INT8 || (p->scatter.type == EDGE_UINT8 && weights->axis == 0)) &&
+         xnn_shapes(c, node, p) && edge_xnn_activation(edge_node_input(c, node, INPUT)) &&
+         edge_xnn_activation(edge_node_output(c, node, 0)) &&
+         edge_xnn_weights(weights, edge_node_optional(c, node, BIAS)) &&
+         edge_xnn_scales(weights, input.scale, output.scale);
+}
+
+static edge_status pack_fixed(edge_compiler *c, const edge_node *node, deconv_params *p,
+                              edge_quant input, edge_quant output) {
+  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const bool wide = p->scatter.sum_size == sizeof(int64_t);
+  edge_fixed *fixed = edge_pack_alloc(c, (uint64_t)p->scatter.outputs, sizeof *fixed);
+  if (fixed == NULL) return edge_no_memory(c->error);
+  p->scatter.output.fixed = fixed;
+  for (int32_t o = 0; o < p->scatter.outputs; o++) {
+    const float weight = edge_scale_at(weights, o);
+    const float rounded = input.scale * weight; /* as LiteRT has it for uint8 */
+    const double product =
+        p->scatter.type == EDGE_UINT8 ? (double)rounded : (double)input.scale * (double)weight;
+    /* LiteRT's vector loop takes 8 channels. */
+    const bool away = o >= p->scatter.outputs / 8 * 8;
+    EDGE_TRY(edge_expect_fixed(c, node, product / (double)output.scale, away, &fixed[o]));
+    if (wide && fixed[o].exponent >= 15) {
+      return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
+                            "expected input scales below 2^14 times the output's, got larger ones");
+    }
   }
   return EDGE_OK;
 }
 
-static edge_status read_quantization(edge_compiler *c, const edge_node *node, deconv_params *p,
-                                     bool wide, int32_t *weights_zero) {
+/* The weights' scales, times input over output where both are given. */
+static edge_status pack_scales(edge_compiler *c, const edge_node *node, deconv_params *p,
+                               const float *input, const float *output, const float **packed) {
   const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
-  const edge_tensor *input = edge_node_input(c, node, INPUT);
-  edge_quant from;
-  edge_quant to;
-  edge_range range;
+  float *scales = edge_pack_alloc(c, (uint64_t)p->scatter.outputs, sizeof *scales);
+  if (scales == NULL) return edge_no_memory(c->error);
+  *packed = scales;
+  for (int32_t o = 0; o < p->scatter.outputs; o++) {
+    const float weight = edge_scale_at(weights, o);
+    scales[o] = input != NULL ? edge_scale_float(*input, weight, *output) : weight;
+  }
+  return EDGE_OK;
+}
+
+/* float32 with int8 weights: XNNPACK quantizes each image its own way. */
+static edge_status read_dynamic(edge_compiler *c, const edge_node *node, deconv_params *p) {
+  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  bool normal = true;
+  EDGE_TRY(edge_expect_scales(c, node, weights, "weights", 0));
+  for (uint32_t i = 0; i < weights->scale.count; i++) {
+    normal &= edge_scale_normal(edge_scale_at(weights, (int32_t)i));
+  }
+  p->scatter.xnn = normal && xnn_shapes(c, node, p);
+  p->scatter.lhs = edge_lhs_quantized(p->scatter.xnn ? EDGE_DYNAMIC_XNN : EDGE_DYNAMIC_ASYMMETRIC);
+  return pack_scales(c, node, p, NULL, NULL, &p->scatter.scales);
+}
+
+static edge_status read_quantization(edge_compiler *c, const edge_node *node, deconv_params *p,
+                                     int32_t *weights_zero) {
+  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
   edge_quant of_weights = {0};
-  if (p->type == EDGE_UINT8) {
+  edge_quant input;
+  edge_quant output;
+  edge_range range;
+  if (p->scatter.type == EDGE_UINT8) {
     EDGE_TRY(edge_expect_quant(c, node, weights, "weights", &of_weights));
   } else {
     EDGE_TRY(edge_expect_scales(c, node, weights, "weights", 0));
   }
-  EDGE_TRY(edge_expect_quant(c, node, input, "an input", &from));
-  EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &to));
-  if (p->type == EDGE_INT16 && (from.zero_point != 0 || to.zero_point != 0)) {
+  EDGE_TRY(edge_expect_quant(c, node, edge_node_input(c, node, INPUT), "an input", &input));
+  EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &output));
+  if (p->scatter.type == EDGE_INT16 && (input.zero_point != 0 || output.zero_point != 0)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
                           "expected int16 tensors with zero points of 0, got others");
   }
-  p->xnn = xnn_takes(c, node, p, from.scale, to.scale);
-  EDGE_TRY(edge_read_range(c, node, TRANSPOSE_CONV_FUSED_ACTIVATION_FUNCTION, p->xnn, to, &range));
-  p->output = (edge_qs8_output){.zero_point = to.zero_point, .min = range.min, .max = range.max};
-  const edge_multipliers multipliers = {
-      .weights = weights,
-      .outputs = (uint32_t)p->outputs,
-      .input = from.scale,
-      .output = to.scale,
-      .xnn = p->xnn,
-      .float_product = p->type == EDGE_UINT8 && weights->scale.count == 1,
-      /* LiteRT's vector loop takes 8 channels. */
-      .away_from = (uint32_t)p->outputs / 8 * 8};
-  EDGE_TRY(edge_multipliers_pack(c, node, &multipliers, &p->output));
   *weights_zero = of_weights.zero_point;
-  p->zero_point = from.zero_point;
-  return wide ? check_wide(c, node, p) : EDGE_OK;
+  p->scatter.lhs = edge_lhs_s16(p->scatter.type, input.zero_point);
+  p->scatter.xnn = xnn_takes(c, node, p, input, output);
+  EDGE_TRY(edge_read_range(c, node, TRANSPOSE_CONV_FUSED_ACTIVATION_FUNCTION, p->scatter.xnn,
+                           output, &range));
+  p->scatter.output =
+      (edge_qs8_output){.zero_point = output.zero_point, .min = range.min, .max = range.max};
+  if (!p->scatter.xnn) return pack_fixed(c, node, p, input, output);
+  return pack_scales(c, node, p, &input.scale, &output.scale, &p->scatter.output.scale);
 }
 
 /* ---- compile: packing -------------------------------------------------------------------- */
@@ -339,10 +284,9 @@ static edge_status pack_weights(edge_compiler *c, const edge_node *node, deconv_
                                 int32_t zero_point) {
   const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
   const uint64_t rows = (uint64_t)edge_count(weights->shape, 1, 4);
-  const uint64_t outputs = (uint64_t)p->outputs;
-  const bool is_float = p->type == EDGE_FLOAT32;
-  const uint64_t size = is_float ? sizeof(float) : sizeof(int16_t);
-  void *packed = edge_pack_alloc(c, rows * outputs, size);
+  const uint64_t outputs = (uint64_t)p->scatter.outputs;
+  const bool is_float = weights->type == EDGE_FLOAT32;
+  void *packed = edge_pack_alloc(c, rows * outputs, p->scatter.lhs.size);
   if (packed == NULL) return edge_no_memory(c->error);
   for (uint64_t o = 0; o < outputs; o++) {
     for (uint64_t r = 0; r < rows; r++) {
@@ -355,24 +299,24 @@ static edge_status pack_weights(edge_compiler *c, const edge_node *node, deconv_
       }
     }
   }
-  p->weights = packed;
+  p->scatter.weights = packed;
   return EDGE_OK;
 }
 
 /* As the sums are; zeros where there is none. */
 static edge_status pack_bias(edge_compiler *c, const edge_node *node, deconv_params *p) {
   const edge_tensor *bias = edge_node_optional(c, node, BIAS);
-  void *packed = edge_pack_alloc(c, (uint64_t)p->outputs, p->sum_size);
+  void *packed = edge_pack_alloc(c, (uint64_t)p->scatter.outputs, p->scatter.sum_size);
   if (packed == NULL) return edge_no_memory(c->error);
-  p->bias = packed;
-  for (int32_t o = 0; bias != NULL && o < p->outputs; o++) {
-    if (p->type == EDGE_FLOAT32) {
+  p->scatter.bias = packed;
+  for (int32_t o = 0; bias != NULL && o < p->scatter.outputs; o++) {
+    if (p->scatter.type == EDGE_FLOAT32) {
       ((float *)packed)[o] = edge_load_f32(bias->data + o * 4);
       continue;
     }
     const int64_t value = bias->type == EDGE_INT64 ? edge_load_i64(bias->data + o * 8)
                                                    : edge_load_i32(bias->data + o * 4);
-    if (p->sum_size == sizeof(int64_t)) {
+    if (p->scatter.sum_size == sizeof(int64_t)) {
       ((int64_t *)packed)[o] = value;
     } else {
       ((int32_t *)packed)[o] = edge_wrap(value);
@@ -388,17 +332,19 @@ static edge_status deconv_compile(edge_compiler *c, edge_node *node) {
   if (p == NULL) return edge_no_memory(c->error);
   bool wide = false;
   int32_t weights_zero = 0;
-  p->type = edge_node_input(c, node, INPUT)->type;
+  p->scatter.type = edge_node_input(c, node, INPUT)->type;
   EDGE_TRY(edge_window_read(c, node, &fields, &p->window));
-  if (p->type == EDGE_INT16) EDGE_TRY(read_width(c, node, &wide));
-  EDGE_TRY(choose(c, node, wide, p));
+  if (p->scatter.type == EDGE_INT16) EDGE_TRY(read_width(c, node, &wide));
+  EDGE_TRY(choose(c, node, wide, &p->scatter));
   EDGE_TRY(check_tensors(c, node, p));
-  if (p->type == EDGE_FLOAT32) {
-    EDGE_TRY(edge_read_float_range(c, node, TRANSPOSE_CONV_FUSED_ACTIVATION_FUNCTION, &p->range));
+  if (p->scatter.type != EDGE_FLOAT32) {
+    EDGE_TRY(read_quantization(c, node, p, &weights_zero));
   } else {
-    EDGE_TRY(read_quantization(c, node, p, wide, &weights_zero));
+    if (is_dynamic(c, node)) EDGE_TRY(read_dynamic(c, node, p));
+    EDGE_TRY(edge_read_float_range(c, node, TRANSPOSE_CONV_FUSED_ACTIVATION_FUNCTION,
+                                   &p->scatter.range));
   }
-  node->kernel = p->xnn ? "deconv, float32 rounding" : "deconv";
+  node->kernel = p->scatter.xnn ? "deconv, float32 rounding" : "deconv";
   node->macs = edge_stored_count(edge_node_input(c, node, INPUT)) *
                (uint64_t)edge_count(edge_node_input(c, node, WEIGHTS)->shape, 0, 3);
   EDGE_TRY(pack_weights(c, node, p, weights_zero));
@@ -422,7 +368,7 @@ static edge_status place(edge_planner *planner, const edge_step *step, const int
 static edge_status deconv_shape(edge_planner *planner, edge_step *step) {
   const deconv_params *p = step->node->params;
   const edge_view *input = edge_view_in(planner, step, INPUT);
-  EDGE_TRY(edge_expect_image(planner, step, input, p->channels));
+  EDGE_TRY(edge_expect_image(planner, step, input, p->scatter.channels));
   if (edge_view_in(planner, step, OUTPUT_SHAPE)->shape[0] != 4) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                           "expected an output shape of 4 entries, got %lld",
@@ -430,20 +376,28 @@ static edge_status deconv_shape(edge_planner *planner, edge_step *step) {
   }
   const int32_t *shape = edge_values_in(planner, step, OUTPUT_SHAPE);
   if (shape == NULL) return EDGE_DEFERRED;
-  if (shape[0] != input->shape[0] || shape[3] != p->outputs) {
+  if (shape[0] != input->shape[0] || shape[3] != p->scatter.outputs) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                           "expected an output of %lld images with %lld channels, got %lld with "
                           "%lld",
-                          (long long)input->shape[0], (long long)p->outputs, (long long)shape[0],
-                          (long long)shape[3]);
+                          (long long)input->shape[0], (long long)p->scatter.outputs,
+                          (long long)shape[0], (long long)shape[3]);
   }
   EDGE_TRY(edge_set_shape(planner, step, 0, 4, shape));
   deconv_state *s = edge_step_state(planner, step, sizeof *s);
   if (s == NULL) return edge_no_memory(planner->error);
   s->window = p->window;
   s->batches = shape[0];
-  step->scratch_size = (uint64_t)shape[2] * (uint64_t)p->outputs * p->sum_size;
-  return place(planner, step, shape, input->shape, &s->window);
+  EDGE_TRY(place(planner, step, shape, input->shape, &s->window));
+  s->row_size = edge_round_up(
+      (uint64_t)input->shape[2] * (uint64_t)p->scatter.channels * p->scatter.lhs.size + EDGE_SLACK,
+      EDGE_ALIGN);
+  step->scratch_size =
+      s->row_size + (uint64_t)shape[2] * (uint64_t)p->scatter.outputs * p->scatter.sum_size;
+  if (p->scatter.scales == NULL) return EDGE_OK;
+  s->dynamics =
+      edge_region_alloc(planner->memory, (uint64_t)s->batches, sizeof *s->dynamics, planner->error);
+  return s->dynamics == NULL ? edge_no_memory(planner->error) : EDGE_OK;
 }
 
 const edge_operator edge_operator_transpose_conv = {
