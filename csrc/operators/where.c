@@ -12,20 +12,36 @@
 
 static edge_status where_compile(edge_compiler *c, edge_node *node) {
   const edge_tensor *input = edge_node_input(c, node, 0);
-  if (edge_type_size(input->type) == 0 || input->type == EDGE_COMPLEX64) {
-    return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR, "expected numbers or bools, got %s",
-                          edge_type_name(input->type));
+  switch (input->type) {
+    case EDGE_FLOAT32:
+    case EDGE_BOOL:
+    case EDGE_INT8:
+    case EDGE_UINT8:
+    case EDGE_INT16:
+    case EDGE_INT32:
+    case EDGE_UINT32:
+    case EDGE_INT64:
+      return edge_expect_type(c, node, edge_node_output(c, node, 0), "an output", EDGE_INT64);
+    default:
+      return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
+                            "expected float32, whole numbers or bools, got %s",
+                            edge_type_name(input->type));
   }
-  return edge_expect_type(c, node, edge_node_output(c, node, 0), "an output", EDGE_INT64);
 }
 
 static bool is_true(const void *data, edge_type type, int64_t i) {
-  const size_t size = edge_type_size(type);
-  uint64_t bits = 0;
-  if (type == EDGE_FLOAT32) return ((const float *)data)[i] != 0.0f;
-  if (type == EDGE_FLOAT64) return ((const double *)data)[i] != 0.0;
-  memcpy(&bits, (const uint8_t *)data + (size_t)i * size, size);
-  return type == EDGE_FLOAT16 ? (bits & 0x7FFF) != 0 : bits != 0;
+  switch (edge_type_size(type)) {
+    case 1:
+      return ((const uint8_t *)data)[i] != 0;
+    case 2:
+      return ((const uint16_t *)data)[i] != 0;
+    case 8:
+      return ((const uint64_t *)data)[i] != 0;
+    default:
+      /* A negative zero is zero. */
+      return type == EDGE_FLOAT32 ? ((const float *)data)[i] != 0.0f
+                                  : ((const uint32_t *)data)[i] != 0;
+  }
 }
 
 static edge_status where_shape(edge_planner *planner, edge_step *step) {
