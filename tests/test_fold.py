@@ -63,6 +63,21 @@ def there_and_back(net, x):
     return net.quantize(net.dequantize(x), scale=2.0**-5)
 
 
+def by_floats(net, x, random):
+    """An exact function of float32 between the two."""
+    name = str(random.choice(["ABS", "NEG", "FLOOR", "RELU", "SQUARE"]))
+    floats = net.dequantize(x)
+    made = net.operator(name, [floats], [net.tensor(net.shape(x), "float32")], version=1)
+    return net.quantize(made, scale=2.0**-5)
+
+
+def leaky(net, x):
+    options = schema.LeakyReluOptionsT()
+    options.alpha = 0.25
+    out = net.like(x, net.shape(x), scale=2.0**-4)
+    return net.operator("LEAKY_RELU", [x], [out], options)
+
+
 STEPS = {
     "square": lambda net, x, _, activation: square(net, x, activation),
     "number": by_number,
@@ -77,6 +92,9 @@ STEPS = {
     "floats": through_floats,
     "minus": minus,
     "relu": lambda net, x, *_: net.unary("RELU", x),
+    "leaky": lambda net, x, *_: leaky(net, x),
+    "elu": lambda net, x, *_: net.unary("ELU", x, version=1),
+    "floats": lambda net, x, random, _: by_floats(net, x, random),
 }
 
 
