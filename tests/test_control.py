@@ -229,6 +229,59 @@ def test_resized_inputs_reach_the_branches():
     compare(net.build(y), both_ways(shape=(3, 6)), resize=[[], [3, 6]])
 
 
+# ---- WHILE
+
+
+def loop(limit, body, shape=(1, 6)):
+    """while counter < limit: counter, x = counter + 1, body(x)."""
+    net = Network(8)
+    counter, x = net.input([], "int32"), net.input(list(shape))
+    condition = net.subgraph()
+    count, _ = condition.input([], "int32"), condition.input(list(shape))
+    bound = condition.tensor([], "int32", data=np.array(limit, np.int32))
+    less = condition.tensor([], "bool")
+    condition.operator("LESS", [count, bound], [less], schema.LessOptionsT(), version=1)
+    options = schema.WhileOptionsT()
+    options.condSubgraphIndex = condition.end(less)
+    options.bodySubgraphIndex = counting_body(net, body, shape)
+    outs = [net.tensor([], "int32"), net.tensor(list(shape), "int8", 0.05, 3)]
+    net.operator("WHILE", [counter, x], outs, options, version=1)
+    return net.build(*outs)
+
+
+def counting_body(net, body, shape):
+    sub = net.subgraph()
+    count, x = sub.input([], "int32"), sub.input(list(shape))
+    one = sub.tensor([], "int32", data=np.array(1, np.int32))
+    after = sub.tensor([], "int32")
+    sub.operator("ADD", [count, one], [after], schema.AddOptionsT(), version=1)
+    return sub.end(after, body(sub, x))
+
+
+def counted(*starts, shape=(1, 6)):
+    return [[np.array(n, np.int32), octets(*shape, seed=n + 20)] for n in starts]
+
+
+def test_while_runs_as_often_as_its_condition_says():
+    content = loop(10, lambda g, x: g.unary("TANH", x, scale=0.05, zero_point=3))
+    compare(content, counted(0, 3, 9, 10, 99))
+
+
+def test_a_body_that_lets_its_tensor_grow():
+    content = loop(4, lambda g, x: g.concatenate([x, x], 1))
+    made = compare(content, counted(1, 3, 4, 0))
+    assert made.get_tensor(made.get_output_details()[1]["index"]).shape == (1, 96)
+
+
+def test_a_loop_without_end_is_stopped():
+    content = loop(2**31 - 1, lambda _, x: x)
+    made = Interpreter(model_content=content, limits=ModelLimits(calls=1000), engine="native")
+    made.allocate_tensors()
+    made.set_tensor(0, np.array(0, np.int32))
+    with pytest.raises(ResourceError, match="expected at most 1000 calls of subgraphs, got more"):
+        made.invoke()
+
+
 # ---- what may not be
 
 
