@@ -16,7 +16,7 @@ from edgesdk.interpreter import Interpreter
 from networks import Network
 
 TRIALS = 80
-TYPES = ["int8", "uint8", "int16", "int32", "int64", "float32", "bool"]
+TYPES = ["int8", "uint8", "int16", "int32", "int64", "float32", "bool", "complex64"]
 QUANTIZED = {"int8", "uint8", "int16"}
 
 
@@ -26,6 +26,8 @@ QUANTIZED = {"int8", "uint8", "int16"}
 def numbers(dtype, shape, random):
     if dtype == "float32":
         return random.standard_normal(shape).astype(np.float32)
+    if dtype == "complex64":
+        return (random.standard_normal(shape) + 1j * random.standard_normal(shape)).astype(dtype)
     if dtype == "bool":
         return random.integers(0, 2, shape).astype(bool)
     bits = {"int32": 32, "int64": 40}.get(dtype) or np.dtype(dtype).itemsize * 8
