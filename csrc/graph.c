@@ -153,6 +153,11 @@ static edge_status read_operator(edge_reader *r, const edge_table *table, edge_n
     return edge_reader_malformed(r, "operator", index, "a table");
   }
   EDGE_TRY(read_code(r, code, index, node));
+  /* Newer operators have their options in a second union, whose kinds count from 1 again. */
+  if (node->op->options_2 && (!edge_table_u8(table, OPERATOR_OPTIONS_2_TYPE, 0, &options) ||
+                              !edge_table_table(table, OPERATOR_OPTIONS_2, &node->options))) {
+    return edge_reader_malformed(r, "operator", index, "a table");
+  }
   node->custom = (edge_bytes){edge_vector_data(&custom), custom.count};
   EDGE_TRY(read_indices(r, table, OPERATOR_INPUTS, "operator", index, -1, &node->inputs,
                         &node->input_count));

@@ -237,6 +237,7 @@ typedef struct edge_operator {
   const char *name;
   int32_t version_max;
   uint8_t options_type; /* of the schema's union, 0: none */
+  bool options_2;       /* of its second union, BuiltinOptions2 */
   int32_t inputs_min, inputs_max;
   int32_t outputs_min, outputs_max; /* both 0: one output; most -1: none */
   /* Its output follows from its inputs' shapes alone: SHAPE, RANK. */

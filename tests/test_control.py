@@ -229,6 +229,28 @@ def test_resized_inputs_reach_the_branches():
     compare(net.build(y), both_ways(shape=(3, 6)), resize=[[], [3, 6]])
 
 
+# ---- composites
+
+
+def test_a_composite_runs_its_decomposition():
+    net = Network(10)
+    x = net.input([1, 6])
+    options = schema.StableHLOCompositeOptionsT()
+    options.name, options.compositeAttributes = b"edgesdk.test", [0]
+    options.decompositionSubgraphIndex = branch(net, (1, 6), lambda g, v: g.add(v, v))
+    y = net.operator("STABLEHLO_COMPOSITE", [x], [net.tensor([1, 6], "int8", 0.05, 3)], version=1)
+    node = net.graph.operators[-1]
+    node.builtinOptions2 = options
+    node.builtinOptions2Type = schema.BuiltinOptions2.StableHLOCompositeOptions
+    content = net.build(net.unary("RELU", y))
+    compare(content, [[octets(1, 6, seed=n)] for n in range(3)])
+    compare(content, [[octets(4, 6)]], resize=[[4, 6]])
+    node.builtinOptions2Type = schema.BuiltinOptions2.StablehloCaseOptions
+    node.builtinOptions2 = schema.StablehloCaseOptionsT()
+    with pytest.raises(MalformedModelError, match="expected options of kind 21, got 23"):
+        Interpreter(model_content=net.build(y), engine="native")
+
+
 # ---- WHILE
 
 

@@ -1,11 +1,12 @@
-/* IF, WHILE and CALL_ONCE: operators that run other subgraphs.
+/* IF, WHILE, CALL_ONCE and STABLEHLO_COMPOSITE: operators that run other subgraphs.
  *
  * Where the shapes of the outputs follow from those of the inputs (both branches agree, the body
  * keeps its shapes), they are planned with everything else and perform() runs the subgraphs. Where
  * they do not, shape() is asked when the step's turn has come, runs the subgraphs itself, and keeps
  * what they gave for perform().
  *
- * Source: tflite/kernels/if.cc, while.cc, call_once.cc.
+ * Source: tflite/kernels/if.cc, while.cc, call_once.cc,
+ * stablehlo_composite.cc.
  */
 #include "../call.h"
 #include "../operators.h"
@@ -58,13 +59,22 @@ static edge_status if_compile(edge_compiler *c, edge_node *node) {
   return edge_callee_read(c, node, IF_ELSE_SUBGRAPH_INDEX, 1, true, &p->subgraphs[1]);
 }
 
+/* A composite operator is a call without a condition. */
+static int32_t first_argument(const edge_step *step) {
+  return step->node->callee_count - 1;
+}
+
+static int32_t chosen(const edge_planner *planner, const edge_step *step) {
+  const control_params *p = step->node->params;
+  if (first_argument(step) == 0) return p->subgraphs[0];
+  return p->subgraphs[*(const uint8_t *)edge_in(planner->frame, step, 0) ? 0 : 1];
+}
+
 static edge_status if_run(edge_planner *planner, const edge_step *step, edge_region *region,
                           bool copy, edge_bundle *outputs) {
-  const control_params *p = step->node->params;
-  const bool *condition = edge_in(planner->frame, step, 0);
-  const int32_t subgraph = p->subgraphs[*(const uint8_t *)condition ? 0 : 1];
+  const int32_t subgraph = chosen(planner, step);
   edge_bundle inputs;
-  EDGE_TRY(edge_call_inputs(planner, step, 1, region, &inputs));
+  EDGE_TRY(edge_call_inputs(planner, step, first_argument(step), region, &inputs));
   EDGE_TRY(edge_call_run(planner, step, subgraph, &inputs));
   return edge_call_outputs(planner, subgraph, region, copy, outputs);
 }
@@ -75,19 +85,22 @@ static edge_status if_shape(edge_planner *planner, edge_step *step) {
   edge_bundle inputs;
   edge_bundle outputs[2];
   EDGE_TRY(control_state_make(planner, step, &s));
-  EDGE_TRY(check_condition(planner, step, edge_view_in(planner, step, 0)));
+  if (first_argument(step) == 1) {
+    EDGE_TRY(check_condition(planner, step, edge_view_in(planner, step, 0)));
+  }
   if (planner->turn == step) {
     s->ran = true;
     EDGE_TRY(if_run(planner, step, planner->memory, true, &s->outputs));
     return edge_call_set_shapes(planner, step, &s->outputs);
   }
-  EDGE_TRY(edge_call_inputs(planner, step, 1, planner->memory, &inputs));
-  for (int i = 0; i < 2; i++) {
+  EDGE_TRY(edge_call_inputs(planner, step, first_argument(step), planner->memory, &inputs));
+  for (int32_t i = 0; i < step->node->callee_count; i++) {
     EDGE_TRY(edge_call_plan(planner, step, p->subgraphs[i], &inputs));
     if (!edge_call_is_static(planner, p->subgraphs[i])) return EDGE_DEFERRED;
     EDGE_TRY(edge_call_outputs(planner, p->subgraphs[i], planner->memory, false, &outputs[i]));
   }
-  if (!edge_same_shapes(&outputs[0], &outputs[1])) return EDGE_DEFERRED;
+  const bool one = step->node->callee_count == 1;
+  if (!one && !edge_same_shapes(&outputs[0], &outputs[1])) return EDGE_DEFERRED;
   return edge_call_set_shapes(planner, step, &outputs[0]);
 }
 
@@ -103,6 +116,13 @@ static edge_status if_perform(edge_planner *planner, edge_step *step) {
   if (status == EDGE_OK) status = edge_call_deliver(planner, step, &outputs);
   edge_region_release(&region);
   return status;
+}
+
+static edge_status composite_compile(edge_compiler *c, edge_node *node) {
+  control_params *p;
+  EDGE_TRY(control_begin(c, node, 1, &p));
+  return edge_callee_read(c, node, STABLE_HLO_COMPOSITE_DECOMPOSITION_SUBGRAPH_INDEX, 0, true,
+                          &p->subgraphs[0]);
 }
 
 /* ---- WHILE ------------------------------------------------------------------------------- */
@@ -271,6 +291,22 @@ const edge_operator edge_operator_if = {
     .outputs_max = TENSORS_MAX,
     .stateful = true,
     .compile = if_compile,
+    .shape = if_shape,
+    .perform = if_perform,
+};
+
+const edge_operator edge_operator_stablehlo_composite = {
+    .code = 206,
+    .name = "STABLEHLO_COMPOSITE",
+    .version_max = 1,
+    .options_type = 21,
+    .options_2 = true,
+    .inputs_min = 0,
+    .inputs_max = TENSORS_MAX,
+    .outputs_min = 1,
+    .outputs_max = TENSORS_MAX,
+    .stateful = true,
+    .compile = composite_compile,
     .shape = if_shape,
     .perform = if_perform,
 };
