@@ -16,7 +16,7 @@ export TMPDIR := $(CURDIR)/build/tmp
 $(shell mkdir -p '$(MPLCONFIGDIR)' '$(TMPDIR)')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-aarch64 test-armv7l lint bench clean sanitize coverage fuzz wheel
+.PHONY: help demo test test-quick test-aarch64 test-armv7l conformance lint bench clean sanitize coverage fuzz wheel
 
 help:
 	@echo "make demo        run the main job on real handwritten digits, with a report"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-quick  all but the slow ones"
 	@echo "make test-aarch64, test-armv7l"
 	@echo "                 the core's bits on Arm, by a cross compiler and an emulator"
+	@echo "make conformance published models on the core and on LiteRT, into docs/conformance.md"
 	@echo "make lint        formatting, types, layers, warnings of the C compiler"
 	@echo "make sanitize    the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make coverage    what the tests reach, in Python and in C, with gates"
@@ -44,6 +45,14 @@ test-quick: $(CORE)
 test-aarch64 test-armv7l: test-%: $(CORE)
 	@.ci/check-emulator $*
 	@$(BIN)/python -m pytest tests/test_processors.py -k $*
+
+# Published models: not in the project (CONTRIBUTING.md).
+EDGESDK_TEST_DATA ?= ../shared
+
+conformance: $(CORE)
+	@$(BIN)/python -m tests.conformance --write docs/conformance.md \
+		$(EDGESDK_TEST_DATA)/models/networks $(EDGESDK_TEST_DATA)/models/generated \
+		$(EDGESDK_TEST_DATA)/models/generated_rnn
 
 lint: $(CORE) $(VENV)/linters
 	@.ci/lint $(BIN)
