@@ -2,9 +2,9 @@
  * int32. FLOOR_MOD: these and int64. Shapes broadcast.
  *
  * Whole numbers are not divided by 0: that is an error, also for float32 of FLOOR_DIV. The lowest
- * number by -1 wraps. Quantized DIV multiplies by a reciprocal from three steps of Newton's method
- * in fixed point; quotients that it would have to shift by more than 31 bits are 0, where LiteRT
- * shifts by more bits than there are.
+ * number by -1 is the highest one of DIV, as in LiteRT, and wraps otherwise. Quantized DIV
+ * multiplies by a reciprocal from three steps of Newton's method in fixed point; quotients that it
+ * would have to shift by more than 31 bits are 0, where LiteRT shifts by more bits than there are.
  *
  * Source: tflite/kernels/div.cc, floor_div.cc, floor_mod.cc, internal/reference/div.h;
  * gemmlowp fixedpoint/fixedpoint.h.
@@ -47,7 +47,7 @@ static inline float floor_rest_float(float x, float y) {
 }
 
 static inline int32_t bounded_quotient(int32_t x, int32_t y, const edge_bounds *bounds) {
-  const int64_t value = edge_wrap(quotient(x, y));
+  const int64_t value = quotient(x, y); /* held to int32 at least, by both bounds */
   return (int32_t)edge_max(bounds->low, edge_min(bounds->high, value));
 }
 
