@@ -211,4 +211,4 @@ static edge_status cast_compile(edge_compiler *c, edge_node *node) {
   return EDGE_OK;
 }
 
-EDGE_UNARY(cast, 53, "CAST", 7, 37, cast_compile);
+EDGE_UNARY(cast, 53, "CAST", 9, 37, cast_compile);

@@ -165,7 +165,7 @@ static void dequantize_run(const edge_frame *frame, const edge_step *step) {
 const edge_operator edge_operator_dequantize = {
     .code = 6,
     .name = "DEQUANTIZE",
-    .version_max = 6,
+    .version_max = 9,
     .options_type = 38,
     .inputs_min = 1,
     .inputs_max = 1,

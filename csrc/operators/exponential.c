@@ -113,4 +113,4 @@ static edge_status gelu_compile(edge_compiler *c, edge_node *node) {
 EDGE_UNARY(exp, 47, "EXP", 2, 33, exp_compile);
 EDGE_UNARY(log, 73, "LOG", 2, 0, log_compile);
 EDGE_UNARY(elu, 111, "ELU", 1, 0, elu_compile);
-EDGE_UNARY(gelu, 150, "GELU", 2, 116, gelu_compile);
+EDGE_UNARY(gelu, 150, "GELU", 3, 116, gelu_compile);

@@ -107,7 +107,7 @@ static edge_status fake_quant_compile(edge_compiler *c, edge_node *node) {
 EDGE_UNARY(floor, 8, "FLOOR", 1, 0, floor_compile);
 EDGE_UNARY(ceil, 104, "CEIL", 1, 0, ceil_compile);
 EDGE_UNARY(round, 116, "ROUND", 1, 0, round_compile);
-EDGE_UNARY(sin, 66, "SIN", 1, 0, sin_compile);
-EDGE_UNARY(cos, 108, "COS", 1, 84, cos_compile);
+EDGE_UNARY(sin, 66, "SIN", 2, 0, sin_compile);
+EDGE_UNARY(cos, 108, "COS", 2, 84, cos_compile);
 EDGE_UNARY(zeros_like, 93, "ZEROS_LIKE", 1, 67, zeros_compile);
 EDGE_UNARY(fake_quant, 80, "FAKE_QUANT", 2, 58, fake_quant_compile);

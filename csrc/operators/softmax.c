@@ -211,7 +211,7 @@ static edge_status softmax_compile(edge_compiler *c, edge_node *node) {
 const edge_operator edge_operator_softmax = {
     .code = 25,
     .name = "SOFTMAX",
-    .version_max = 3,
+    .version_max = 4,
     .options_type = 9,
     .inputs_min = 1,
     .inputs_max = 1,
