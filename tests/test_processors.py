@@ -25,7 +25,14 @@ from test_conformance import inputs_for, run_all
 from test_numerics import FIXED_OUTPUT, OPERATORS, requantized
 
 ROOT = Path(__file__).parents[1]
-FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", f"-I{ROOT}/csrc"]
+FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    f"-I{ROOT}/csrc",
+]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 COMPILERS = {
     "here": "cc",
