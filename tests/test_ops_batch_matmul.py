@@ -18,6 +18,7 @@ TYPES = [
     ("int16", "int16", "int16"),
     ("int16", "int8", "int16"),
     ("float32", "float32", "float32"),
+    ("float32", "int8", "float32"),
 ]
 
 
@@ -43,12 +44,19 @@ def product(types, random):
             shape[-2:] = shape[:-3:-1]
     a_scale, a_zero = peer.quantization(types[0], random)
     b_scale, b_zero = peer.quantization(types[1], random)
-    if types[0] == "int16" or random.random() < 0.5:
+    if types[0] != "int8" or random.random() < 0.5:
         b_zero = 0
+    dynamic = types[:2] == ("float32", "int8")
+    if dynamic and random.random() < 0.5:
+        columns = b_shape[-2 if options.adjY else -1]
+        b_scale = np.exp2(random.uniform(-8, -2, columns))
     a = net.tensor(a_shape, types[0], a_scale, a_zero)
-    constant = random.random() < 0.5
+    constant = dynamic or random.random() < 0.5
     b_values = peer.values(b_shape, types[1], random)
-    b = net.tensor(b_shape, types[1], b_scale, b_zero, data=b_values if constant else None)
+    axis = len(b_shape) - (2 if options.adjY else 1) if np.size(b_scale) > 1 else 0
+    b = net.tensor(
+        b_shape, types[1], b_scale, b_zero, data=b_values if constant else None, axis=axis
+    )
     net.inputs = [a] if constant else [a, b]
     scale, zero = peer.quantization(types[2], random)
     if scale is not None:
@@ -71,6 +79,29 @@ def test_products_have_the_bits_of_litert(types):
         content, frame = product(types, random)
         compared += peer.agrees(content, frame, why=f"trial {trial}")
     assert compared > TRIALS // 2
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_int16_by_columns_of_int8_takes_each_columns_scale(transposed):
+    """LiteRT takes the scale for 0, and gives zeros: here the sums mean what the file says."""
+    random = np.random.default_rng(1)
+    net = Network(1)
+    a = net.tensor([5, 40], "int16", 0.001)
+    net.inputs = [a]
+    scales = np.exp2(random.uniform(-8, -5, 7)).astype(np.float32)
+    values = random.integers(-127, 128, [40, 7]).astype(np.int8)
+    shape = [7, 40] if transposed else [40, 7]
+    stored = values.T if transposed else values
+    b = net.tensor(shape, "int8", scales, 0, data=stored, axis=0 if transposed else 1)
+    y = net.tensor([5, 7], "int16", 0.01)
+    options = schema.BatchMatMulOptionsT()
+    options.adjY = transposed
+    net.operator("BATCH_MATMUL", [a, b], [y], options, version=4)
+    frame = [random.integers(-9000, 9000, [5, 40]).astype(np.int16)]
+    came = peer.run(Interpreter(model_content=net.build(y), engine="native"), frame)[0]
+    meant = (frame[0] * 0.001) @ (values * scales.astype(np.float64)) / 0.01
+    assert np.max(np.abs(came - meant)) < 0.6
+    assert np.max(np.abs(came)) > 100
 
 
 def built(a_shape=(2, 3), b_shape=(3, 4), types=("float32",) * 3, **quantization):

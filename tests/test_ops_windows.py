@@ -42,12 +42,16 @@ def conv3d(random, **changes):
     ]
     x = net.input(shape, "float32")
     full = [*kernel, channels, outputs]
-    weights = net.tensor(full, "float32", data=peer.values(full, "float32", random))
+    values = peer.values(full, "float32", random)
+    computed = random.random() < 0.2
+    weights = net.tensor(full, "float32", data=None if computed else values)
+    if computed:
+        net.inputs.append(weights)
     bias = net.tensor([outputs], "float32", data=peer.values([outputs], "float32", random))
     y = net.tensor([shape[0], *sizes, outputs], "float32")
     operands = [x, weights, bias] if random.random() < 0.7 else [x, weights, -1]
     net.operator("CONV_3D", operands, [y], options, version=1)
-    return net.build(y), [peer.values(shape, "float32", random)]
+    return net.build(y), [peer.values(shape, "float32", random), *([values] if computed else [])]
 
 
 def norm(random, *, dtype="float32", rank=4, **changes):

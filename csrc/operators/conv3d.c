@@ -30,13 +30,11 @@ static edge_status check_tensors(edge_compiler *c, const edge_node *node) {
   EDGE_TRY(edge_expect_type(c, node, weights, "weights", EDGE_FLOAT32));
   EDGE_TRY(edge_expect_type(c, node, edge_node_output(c, node, 0), "an output", EDGE_FLOAT32));
   EDGE_TRY(edge_expect_rank(c, node, weights, "weights", 5));
-  EDGE_TRY(edge_expect_constant(c, node, weights, "weights"));
   if (edge_count(weights->shape, 0, 5) == 0) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected weights, got none");
   }
   if (bias == NULL) return EDGE_OK;
   EDGE_TRY(edge_expect_type(c, node, bias, "a bias", EDGE_FLOAT32));
-  EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
   const int64_t count = edge_count(bias->shape, 0, bias->rank);
   if (count == weights->shape[4]) return EDGE_OK;
   return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
@@ -68,6 +66,23 @@ static edge_status conv3d_compile(edge_compiler *c, edge_node *node) {
   return bias ? edge_keep(c, bias) : EDGE_OK;
 }
 
+/* Computed weights, and a bias, have the shapes that the file says. */
+static edge_status check_weights(edge_planner *planner, const edge_step *step) {
+  const edge_node *node = step->node;
+  for (int32_t i = 1; i < node->input_count; i++) {
+    if (node->inputs[i] < 0) continue;
+    const edge_tensor *tensor = edge_tensor_in(planner, step, i);
+    const edge_view *view = edge_view_in(planner, step, i);
+    bool same = view->rank == tensor->rank;
+    for (int32_t d = 0; same && d < view->rank; d++) same = view->shape[d] == tensor->shape[d];
+    if (same) continue;
+    return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
+                          "expected input %lld to have the shape in the file, got another",
+                          (long long)i);
+  }
+  return EDGE_OK;
+}
+
 static edge_status conv3d_shape(edge_planner *planner, edge_step *step) {
   const conv3d_params *p = step->node->params;
   const edge_view *input = edge_view_in(planner, step, 0);
@@ -78,6 +93,7 @@ static edge_status conv3d_shape(edge_planner *planner, edge_step *step) {
                           (long long)p->channels, (long long)input->rank,
                           (long long)(input->rank > 0 ? in[input->rank - 1] : 0));
   }
+  EDGE_TRY(check_weights(planner, step));
   conv3d_state *s = edge_step_state(planner, step, sizeof *s);
   if (s == NULL) return edge_no_memory(planner->error);
   s->window = p->window;
