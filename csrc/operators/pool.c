@@ -125,7 +125,7 @@ static void l2_float(const pool_cell *cell, void *out) {
 }
 
 static void max_int8(const pool_cell *cell, void *out) {
-  const int8_t **rows = cell->scratch;
+  const int8_t **rows = (const int8_t **)cell->scratch;
   size_t count = 0;
   for (int32_t y = cell->y0; y < cell->y1; y++) {
     const int8_t *in = (const int8_t *)cell->image + row_of(cell, y);

@@ -64,7 +64,7 @@ static void sum_row(const deconv_job *job, int32_t batch, int32_t row, uint8_t *
   const edge_axis *y = &s->window.y;
   const int64_t cells = (int64_t)s->window.x.output * p->scatter.channels;
   const uint8_t *image = input_of(job->frame, job->step) +
-                         (uint64_t)(batch * y->output * cells) * p->scatter.lhs.in_size;
+                         (uint64_t)((int64_t)batch * y->output * cells) * p->scatter.lhs.in_size;
   const int32_t reach = row + y->before;
   edge_lhs how = p->scatter.lhs;
   if (s->dynamics != NULL) how.dynamic = s->dynamics[batch];
@@ -311,11 +311,11 @@ static edge_status pack_bias(edge_compiler *c, const edge_node *node, deconv_par
   p->scatter.bias = packed;
   for (int32_t o = 0; bias != NULL && o < p->scatter.outputs; o++) {
     if (p->scatter.type == EDGE_FLOAT32) {
-      ((float *)packed)[o] = edge_load_f32(bias->data + o * 4);
+      ((float *)packed)[o] = edge_load_f32(bias->data + (uint64_t)o * 4);
       continue;
     }
-    const int64_t value = bias->type == EDGE_INT64 ? edge_load_i64(bias->data + o * 8)
-                                                   : edge_load_i32(bias->data + o * 4);
+    const int64_t value = bias->type == EDGE_INT64 ? edge_load_i64(bias->data + (uint64_t)o * 8)
+                                                   : edge_load_i32(bias->data + (uint64_t)o * 4);
     if (p->scatter.sum_size == sizeof(int64_t)) {
       ((int64_t *)packed)[o] = value;
     } else {
