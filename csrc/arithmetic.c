@@ -227,12 +227,13 @@ static edge_status make_scales(edge_compiler *c, const edge_node *node, edge_ari
 }
 
 static edge_status make_numbers(edge_compiler *c, const edge_node *node, const edge_layer *layer,
-                                int8_t activation, edge_arithmetic *a) {
+                                edge_arithmetic *a) {
   edge_range range;
-  edge_activation_bounds(activation, &a->min, &a->max);
-  if (a->kind == EDGE_ARITHMETIC_F32) return EDGE_OK;
-  if (a->kind == EDGE_ARITHMETIC_QD8) return make_scales(c, node, a);
-  EDGE_TRY(edge_output_range_of(c, node, a->xnn, activation, a->output, a->type, &range));
+  if (a->type == EDGE_FLOAT32) {
+    EDGE_TRY(edge_read_float_range(c, node, layer->activation, &a->floats));
+    return a->kind == EDGE_ARITHMETIC_QD8 ? make_scales(c, node, a) : EDGE_OK;
+  }
+  EDGE_TRY(edge_read_range(c, node, layer->activation, a->xnn, a->output, &range));
   a->integers.zero_point = a->output.zero_point;
   a->integers.min = range.min;
   a->integers.max = range.max;
@@ -261,7 +262,6 @@ edge_status edge_arithmetic_read(edge_compiler *c, edge_node *node, const edge_l
                                  edge_arithmetic *a) {
   const edge_tensor *weights = edge_node_input(c, node, 1);
   const edge_tensor *bias = edge_node_optional(c, node, 2);
-  int8_t activation;
   EDGE_TRY(check_types(c, node, layer));
   *a = (edge_arithmetic){.type = edge_node_input(c, node, 0)->type,
                          .weights_type = weights->type,
@@ -273,13 +273,12 @@ edge_status edge_arithmetic_read(edge_compiler *c, edge_node *node, const edge_l
   EDGE_TRY(read_quant(c, node, layer, a));
   if (a->kind == EDGE_ARITHMETIC_QS8 && a->weights_zero_point != 0) a->kind = EDGE_ARITHMETIC_S16;
   EDGE_TRY(read_width(c, node, layer, a));
-  EDGE_TRY(edge_read_activation(c, node, layer->activation, &activation));
   if (a->kind == EDGE_ARITHMETIC_QD8) {
     EDGE_TRY(read_dynamic(c, node, layer, a));
   } else if (a->kind != EDGE_ARITHMETIC_F32) {
     a->xnn = !a->computed && xnn_integers(c, node, layer, a);
   }
-  EDGE_TRY(make_numbers(c, node, layer, activation, a));
+  EDGE_TRY(make_numbers(c, node, layer, a));
   return keep_computed(c, node, a);
 }
 
@@ -319,6 +318,15 @@ void edge_arithmetic_weights(const edge_arithmetic *a, const uint8_t *weights, u
   }
 }
 
+void edge_arithmetic_put_bias(const edge_arithmetic *a, const uint8_t *bias, uint32_t first,
+                              uint32_t count, void *out) {
+  for (uint32_t i = 0; i < count; i++) {
+    const int64_t value = edge_arithmetic_bias(a, bias, first + i);
+    if (a->wide) ((int64_t *)out)[i] = value;
+    if (!a->wide) ((int32_t *)out)[i] = edge_wrap(value);
+  }
+}
+
 int64_t edge_arithmetic_bias(const edge_arithmetic *a, const uint8_t *bias, uint32_t i) {
   if (bias == NULL) return 0;
   return a->bias_type == EDGE_INT64 ? edge_load_i64(bias + (size_t)i * 8)
@@ -339,27 +347,45 @@ const char *edge_arithmetic_name(const edge_arithmetic *a, bool depthwise) {
 
 /* ---- sums to outputs ----------------------------------------------------------------------- */
 
-static void store(edge_type type, void *out, ptrdiff_t at, int32_t value) {
+/* Outputs that are finished at a time: loops over them have nothing to decide. */
+enum { SOME = 64 };
+
+static void store(edge_type type, void *out, ptrdiff_t at, const int32_t *values, size_t count) {
   if (type == EDGE_INT16) {
-    ((int16_t *)out)[at] = (int16_t)value;
+    int16_t *to = (int16_t *)out + at;
+    for (size_t i = 0; i < count; i++) to[i] = (int16_t)values[i];
   } else {
-    ((uint8_t *)out)[at] = (uint8_t)value;
+    uint8_t *to = (uint8_t *)out + at;
+    for (size_t i = 0; i < count; i++) to[i] = (uint8_t)values[i];
   }
 }
 
-static void finish_narrow(const edge_arithmetic *a, const edge_sums *s) {
+/* edge_rescale_float() without calls, for compilers to make vectors of. */
+static void rescale_floats(const edge_qs8_output *output, const float *scale, const int32_t *sums,
+                           const int32_t *bias, size_t count, int32_t *values) {
+  static const float whole = 12582912.0f; /* 1.5 * 2^23: leaves whole numbers, halves to even */
+  const float min = (float)(output->min - output->zero_point);
+  const float max = (float)(output->max - output->zero_point);
+  for (size_t i = 0; i < count; i++) {
+    float value = (float)(int32_t)((uint32_t)sums[i] + (uint32_t)bias[i]) * scale[i];
+    value = value < min ? min : value;
+    value = value > max ? max : value;
+    values[i] = (int32_t)((value + whole) - whole) + output->zero_point;
+  }
+}
+
+static void finish_narrow(const edge_arithmetic *a, const edge_sums *s, size_t row, size_t first,
+                          size_t count, int32_t *values) {
   const edge_qs8_output *output = &a->integers;
-  const int64_t *bias = s->bias;
-  for (size_t r = 0; r < s->rows; r++) {
-    const int32_t *sums = s->narrow + (ptrdiff_t)r * s->stride;
-    const ptrdiff_t at = (ptrdiff_t)r * s->out_row;
-    for (size_t c = 0; c < s->columns; c++) {
-      const int32_t sum = edge_wrap(bias[c] + sums[c]);
-      const int32_t value = output->scale
-                                ? edge_rescale_float(sum, output->scale[s->first + c], output)
-                                : edge_rescale_fixed(sum, output->fixed[s->first + c], output);
-      store(a->type, s->out, at + (ptrdiff_t)c, value);
-    }
+  const int32_t *bias = (const int32_t *)s->bias + first;
+  const int32_t *sums = s->narrow + (ptrdiff_t)row * s->stride + first;
+  if (output->scale != NULL) {
+    rescale_floats(output, output->scale + s->first + first, sums, bias, count, values);
+    return;
+  }
+  const edge_fixed *fixed = output->fixed + s->first + first;
+  for (size_t i = 0; i < count; i++) {
+    values[i] = edge_rescale_fixed(edge_wrap((int64_t)bias[i] + sums[i]), fixed[i], output);
   }
 }
 
@@ -370,19 +396,31 @@ static int32_t rescale_real(int64_t sum, double real, const edge_qs8_output *out
   return value < output->max ? (int32_t)value : output->max;
 }
 
-static void finish_wide(const edge_arithmetic *a, const edge_sums *s) {
+static void finish_wide(const edge_arithmetic *a, const edge_sums *s, size_t row, size_t first,
+                        size_t count, int32_t *values) {
   const edge_qs8_output *output = &a->integers;
-  const int64_t *bias = s->bias;
+  const int64_t *bias = (const int64_t *)s->bias + first;
+  const int64_t *sums = s->wide + (ptrdiff_t)row * s->stride + first;
+  const size_t at = s->first + first;
+  for (size_t i = 0; i < count; i++) {
+    const int64_t sum = (int64_t)((uint64_t)bias[i] + (uint64_t)sums[i]);
+    values[i] = a->reals ? rescale_real(sum, a->reals[at + i], output)
+                         : edge_clamp(edge_multiply_wide(sum, output->fixed[at + i]), output->min,
+                                      output->max);
+  }
+}
+
+static void finish_integers(const edge_arithmetic *a, const edge_sums *s) {
+  int32_t values[SOME];
   for (size_t r = 0; r < s->rows; r++) {
-    const int64_t *sums = s->wide + (ptrdiff_t)r * s->stride;
-    const ptrdiff_t at = (ptrdiff_t)r * s->out_row;
-    for (size_t c = 0; c < s->columns; c++) {
-      const int64_t sum = (int64_t)((uint64_t)bias[c] + (uint64_t)sums[c]);
-      const int32_t value = a->reals
-                                ? rescale_real(sum, a->reals[s->first + c], output)
-                                : edge_clamp(edge_multiply_wide(sum, output->fixed[s->first + c]),
-                                             output->min, output->max);
-      store(a->type, s->out, at + (ptrdiff_t)c, value);
+    for (size_t c = 0; c < s->columns; c += SOME) {
+      const size_t count = s->columns - c < SOME ? s->columns - c : SOME;
+      if (a->wide) {
+        finish_wide(a, s, r, c, count, values);
+      } else {
+        finish_narrow(a, s, r, c, count, values);
+      }
+      store(a->type, s->out, (ptrdiff_t)r * s->out_row + (ptrdiff_t)c, values, count);
     }
   }
 }
@@ -396,9 +434,7 @@ static void finish_float(const edge_arithmetic *a, const edge_sums *s) {
     float *out = (float *)s->out + (ptrdiff_t)r * s->out_row;
     for (size_t c = 0; c < s->columns; c++) {
       const float product = (float)sums[c] * row_scale * scales[c];
-      const float value = product + bias[c];
-      const float least = value < a->min ? a->min : value;
-      out[c] = least > a->max ? a->max : least;
+      out[c] = edge_clamp_float(product + bias[c], a->floats);
     }
   }
 }
@@ -406,9 +442,7 @@ static void finish_float(const edge_arithmetic *a, const edge_sums *s) {
 void edge_arithmetic_finish(const edge_arithmetic *a, const edge_sums *sums) {
   if (a->kind == EDGE_ARITHMETIC_QD8) {
     finish_float(a, sums);
-  } else if (a->wide) {
-    finish_wide(a, sums);
   } else {
-    finish_narrow(a, sums);
+    finish_integers(a, sums);
   }
 }

@@ -13,7 +13,7 @@
 #define EDGE_ARITHMETIC_H
 
 #include "lhs.h"
-#include "rules.h"
+#include "ranges.h"
 
 typedef enum edge_arithmetic_kind {
   EDGE_ARITHMETIC_QS8,
@@ -46,7 +46,7 @@ typedef struct edge_arithmetic {
   edge_quant input, output;
   int32_t weights_zero_point;
   edge_dynamic_rule dynamic; /* QD8 */
-  float min, max;            /* QD8, F32 */
+  edge_float_range floats;   /* QD8, F32 */
   edge_qs8_output integers;  /* QS8, S16: its arrays are [outputs], padded */
   const double *reals;       /* wide dense layers: multipliers, instead of those */
   const float *scales;       /* QD8: of the weights, [outputs], padded */
@@ -66,6 +66,10 @@ void edge_arithmetic_weights(const edge_arithmetic *arithmetic, const uint8_t *w
 /* A bias entry, 0 where there is no bias. Integers. */
 int64_t edge_arithmetic_bias(const edge_arithmetic *arithmetic, const uint8_t *bias, uint32_t i);
 
+/* S16: `count` of them as edge_arithmetic_finish() wants them. */
+void edge_arithmetic_put_bias(const edge_arithmetic *arithmetic, const uint8_t *bias,
+                              uint32_t first, uint32_t count, void *out);
+
 /* Sums of rows as the kernels leave them: sums[r * stride + c] for outputs `first` + c. */
 typedef struct edge_sums {
   size_t rows, columns;
@@ -73,7 +77,7 @@ typedef struct edge_sums {
   const int32_t *narrow;
   const int64_t *wide; /* instead of narrow, where the arithmetic is wide */
   ptrdiff_t stride;
-  const void *bias;        /* [columns] int64 (S16), float (QD8) */
+  const void *bias;        /* [columns]: int32, int64 where wide (S16), float (QD8) */
   const float *row_scales; /* QD8, [rows] or, with row_step 0, one */
   ptrdiff_t row_step;
   void *out; /* elements of the output's type */

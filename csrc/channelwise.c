@@ -66,9 +66,7 @@ void edge_channelwise_pack(const edge_kernels *kernels, const edge_arithmetic *a
   }
   pack_plain(a, f, weights);
   if (a->kind == EDGE_ARITHMETIC_S16) {
-    for (uint32_t i = 0; i < f->channels; i++) {
-      ((int64_t *)f->bias)[i] = edge_arithmetic_bias(a, bias, i);
-    }
+    edge_arithmetic_put_bias(a, bias, 0, f->channels, f->bias);
   } else if (bias != NULL) {
     memcpy(f->bias, bias, (size_t)f->channels * sizeof(float));
   }
@@ -102,8 +100,8 @@ static void run_f32(const edge_kernels *kernels, const edge_arithmetic *a,
                                 .taps = row->taps,
                                 .weights = (const float *)(const void *)f->weights,
                                 .bias = f->bias,
-                                .min = a->min,
-                                .max = a->max,
+                                .min = a->floats.min,
+                                .max = a->floats.max,
                                 .out = row->out};
   kernels->f32_dwconv(&call);
 }

@@ -10,7 +10,7 @@ typedef struct edge_channelwise {
   uint32_t channels_packed;
   uint32_t taps;
   uint8_t *weights;
-  void *bias; /* [channels_packed]: int32 (QS8), int64 (S16), float (QD8, F32) */
+  void *bias; /* [channels_packed]: int32 or, where wide, int64 (QS8, S16); float (QD8, F32) */
 } edge_channelwise;
 
 uint64_t edge_channelwise_bytes(const edge_kernels *kernels, const edge_arithmetic *arithmetic,

@@ -13,7 +13,7 @@ static uint32_t weight_size(const edge_arithmetic *a) {
 }
 
 static uint32_t bias_size(const edge_arithmetic *a) {
-  return a->kind == EDGE_ARITHMETIC_S16 ? 8 : 4;
+  return a->wide ? 8 : 4;
 }
 
 void edge_matrix_plan(const edge_kernels *kernels, const edge_arithmetic *a, edge_matrix *m) {
@@ -46,7 +46,7 @@ static uint8_t *run_of(const edge_arithmetic *a, const edge_matrix *m, uint32_t 
 }
 
 static void pack_floats(const edge_arithmetic *a, const edge_matrix *m, uint32_t n,
-                        const uint8_t *weights, const uint8_t *bias) {
+                        const uint8_t *weights) {
   const uint64_t first = (uint64_t)(m->first_output + n) * m->runs * m->depth;
   const uint8_t *from = weights + first * 4;
   for (uint32_t t = 0; t < m->runs; t++) {
@@ -56,7 +56,6 @@ static void pack_floats(const edge_arithmetic *a, const edge_matrix *m, uint32_t
       from += 4;
     }
   }
-  if (bias) memcpy((float *)m->bias + n, bias + (uint64_t)(m->first_output + n) * 4, 4);
 }
 
 /* Weights of 8 bits or fewer; gives their sum modulo 2^32. */
@@ -86,25 +85,32 @@ static int32_t pack_integers(const edge_arithmetic *a, const edge_matrix *m, uin
   return sum;
 }
 
+/* QS8 kernels multiply the input's bytes with their zero point, which the bias takes back. */
+static void pack_bias(const edge_arithmetic *a, const edge_matrix *m, uint32_t n, int32_t sum,
+                      const uint8_t *bias) {
+  const uint32_t output = m->first_output + n;
+  if (a->kind == EDGE_ARITHMETIC_QS8) {
+    ((int32_t *)m->bias)[n] =
+        edge_wrap(edge_arithmetic_bias(a, bias, output) - (int64_t)a->input.zero_point * sum);
+  } else if (a->kind == EDGE_ARITHMETIC_S16) {
+    edge_arithmetic_put_bias(a, bias, output, 1, (uint8_t *)m->bias + (size_t)n * bias_size(a));
+  } else if (bias != NULL) {
+    memcpy((float *)m->bias + n, bias + (size_t)output * 4, 4);
+  }
+}
+
 void edge_matrix_pack(const edge_arithmetic *a, edge_matrix *m, void *memory,
                       const uint8_t *weights, const uint8_t *bias) {
   m->weights = memory;
   m->bias = m->weights + weights_bytes(m);
   for (uint32_t n = 0; n < m->outputs; n++) {
-    const uint32_t output = m->first_output + n;
+    int32_t sum = 0;
     if (a->kind == EDGE_ARITHMETIC_F32) {
-      pack_floats(a, m, n, weights, bias);
-      continue;
+      pack_floats(a, m, n, weights);
+    } else {
+      sum = pack_integers(a, m, n, weights);
     }
-    const int32_t sum = pack_integers(a, m, n, weights);
-    if (a->kind == EDGE_ARITHMETIC_QD8) {
-      if (bias) memcpy((float *)m->bias + n, bias + (size_t)output * 4, 4);
-    } else if (a->kind == EDGE_ARITHMETIC_S16) {
-      ((int64_t *)m->bias)[n] = edge_arithmetic_bias(a, bias, output);
-    } else { /* the kernel multiplies the input's bytes with their zero point */
-      ((int32_t *)m->bias)[n] =
-          edge_wrap(edge_arithmetic_bias(a, bias, output) - (int64_t)a->input.zero_point * sum);
-    }
+    pack_bias(a, m, n, sum, bias);
   }
 }
 
@@ -147,8 +153,8 @@ static void run_f32(const edge_kernels *kernels, const edge_arithmetic *a, const
       .lhs_runs = rows->lhs_runs,
       .weights = (const float *)(const void *)(m->weights + panel * m->panel_size),
       .bias = (const float *)m->bias + first,
-      .min = a->min,
-      .max = a->max,
+      .min = a->floats.min,
+      .max = a->floats.max,
       .out = (float *)rows->out + m->first_output + first,
       .out_row = rows->out_row,
   };

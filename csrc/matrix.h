@@ -16,7 +16,7 @@ typedef struct edge_matrix {
   uint32_t panels;
   uint64_t panel_size; /* bytes of weights */
   uint8_t *weights;    /* [panels][runs][depth_packed / kr][nr][kr], of the arithmetic's type */
-  void *bias;          /* [panels * nr]: int32 (QS8), int64 (S16), float (QD8, F32) */
+  void *bias;          /* [panels * nr]: int32 or, where wide, int64 (QS8, S16); float (QD8, F32) */
 } edge_matrix;
 
 /* Sets all but the memory. */

@@ -1,6 +1,6 @@
 /* Matrix products and depthwise rows of float32 and int16, written once and compiled for each ISA:
- * the includer defines EDGE_ISA (the suffix of the names), LANES (elements of a vector) and ROWS
- * (rows of a tile), so that accumulators stay in registers.
+ * the includer defines EDGE_ISA (the suffix of the names), EDGE_LANES (elements of a vector) and
+ * EDGE_ROWS (rows of a tile, at most 6), so that accumulators stay in registers.
  *
  * Every output is summed in the order of the weights, product and sum rounded apart, whatever the
  * vectors' width: all ISAs give the same bits.
@@ -9,7 +9,7 @@
 #define EDGE_PASTE(a, b) EDGE_PASTE_(a, b)
 #define EDGE_OF_ISA(name) EDGE_PASTE(name, EDGE_ISA)
 
-enum { NR = EDGE_PANEL, VECTORS = NR / LANES };
+enum { LANES = EDGE_LANES, ROWS = EDGE_ROWS, NR = EDGE_PANEL, VECTORS = NR / LANES };
 
 typedef float floats __attribute__((vector_size(LANES * 4)));
 typedef int32_t ints __attribute__((vector_size(LANES * 4)));
@@ -28,19 +28,63 @@ EDGE_ALWAYS ints load_ints(const void *from) {
   return v;
 }
 
+/* Calls tile(g, n, ...) for the constant n that `rows` is, of 1 ... EDGE_ROWS. */
+#if EDGE_ROWS == 6
+#define EDGE_CALL_TILE(tile, rows, ...) \
+  switch (rows) {                       \
+    case 6:                             \
+      tile(g, 6, __VA_ARGS__);          \
+      break;                            \
+    case 5:                             \
+      tile(g, 5, __VA_ARGS__);          \
+      break;                            \
+    case 4:                             \
+      tile(g, 4, __VA_ARGS__);          \
+      break;                            \
+    case 3:                             \
+      tile(g, 3, __VA_ARGS__);          \
+      break;                            \
+    case 2:                             \
+      tile(g, 2, __VA_ARGS__);          \
+      break;                            \
+    default:                            \
+      tile(g, 1, __VA_ARGS__);          \
+  }
+#else
+#define EDGE_CALL_TILE(tile, rows, ...) \
+  switch (rows) {                       \
+    case ROWS:                          \
+      tile(g, ROWS, __VA_ARGS__);       \
+      break;                            \
+    default:                            \
+      tile(g, 1, __VA_ARGS__);          \
+  }
+#endif
+
+/* Rows of tile `i`: tiles of nearly equal height, 7 rows being 4 + 3, not 6 + 1. */
+EDGE_ALWAYS size_t rows_of_tile(size_t rows, size_t tiles, size_t i) {
+  return rows / tiles + (i < rows % tiles);
+}
+
 /* ---- float32 matrix product ---------------------------------------------------------------- */
 
-EDGE_ALWAYS void store_floats(const edge_f32_gemm *g, const floats *sums, float *out) {
-  float all[NR];
-  memcpy(all, sums, sizeof all);
-  for (size_t c = 0; c < NR; c++) {
-    all[c] = all[c] < g->min ? g->min : all[c];
-    all[c] = all[c] > g->max ? g->max : all[c];
-  }
-  if (g->columns == NR) {
+EDGE_ALWAYS floats clamp_floats(floats v, float min, float max) {
+  const floats least = (floats){0} + min;
+  const floats most = (floats){0} + max;
+  const ints below = v < least;
+  v = (floats)(((ints)least & below) | ((ints)v & ~below));
+  const ints above = v > most;
+  return (floats)(((ints)most & above) | ((ints)v & ~above));
+}
+
+/* Writes `count` elements, at most NR. */
+EDGE_ALWAYS void store_floats(const floats *sums, float min, float max, float *out, size_t count) {
+  floats all[VECTORS];
+  for (size_t v = 0; v < VECTORS; v++) all[v] = clamp_floats(sums[v], min, max);
+  if (count == NR) {
     memcpy(out, all, sizeof all);
   } else {
-    memcpy(out, all, g->columns * sizeof *all);
+    memcpy(out, all, count * sizeof *out);
   }
 }
 
@@ -64,22 +108,20 @@ EDGE_ALWAYS void float_tile(const edge_f32_gemm *g, size_t rows, const float *lh
       x++;
     }
   }
-  for (size_t r = 0; r < rows; r++) store_floats(g, sums[r], out + (ptrdiff_t)r * g->out_row);
+  for (size_t r = 0; r < rows; r++) {
+    store_floats(sums[r], g->min, g->max, out + (ptrdiff_t)r * g->out_row, g->columns);
+  }
 }
 
 void EDGE_OF_ISA(edge_f32_gemm)(const edge_f32_gemm *g) {
   const float *lhs = g->lhs;
   float *out = g->out;
-  size_t left = g->rows;
-  for (; left >= ROWS; left -= ROWS) {
-    float_tile(g, ROWS, lhs, out);
-    lhs += ROWS * g->lhs_row;
-    out += ROWS * g->out_row;
-  }
-  for (; left > 0; left--) {
-    float_tile(g, 1, lhs, out);
-    lhs += g->lhs_row;
-    out += g->out_row;
+  const size_t tiles = (g->rows + ROWS - 1) / ROWS;
+  for (size_t i = 0; i < tiles; i++) {
+    const size_t rows = rows_of_tile(g->rows, tiles, i);
+    EDGE_CALL_TILE(float_tile, rows, lhs, out)
+    lhs += (ptrdiff_t)rows * g->lhs_row;
+    out += (ptrdiff_t)rows * g->out_row;
   }
 }
 
@@ -110,16 +152,12 @@ EDGE_ALWAYS void int_tile(const edge_s16_gemm *g, size_t rows, const int16_t *lh
 void EDGE_OF_ISA(edge_s16_gemm)(const edge_s16_gemm *g) {
   const int16_t *lhs = g->lhs;
   int32_t *out = g->out;
-  size_t left = g->rows;
-  for (; left >= ROWS; left -= ROWS) {
-    int_tile(g, ROWS, lhs, out);
-    lhs += ROWS * g->lhs_row;
-    out += ROWS * NR;
-  }
-  for (; left > 0; left--) {
-    int_tile(g, 1, lhs, out);
-    lhs += g->lhs_row;
-    out += NR;
+  const size_t tiles = (g->rows + ROWS - 1) / ROWS;
+  for (size_t i = 0; i < tiles; i++) {
+    const size_t rows = rows_of_tile(g->rows, tiles, i);
+    EDGE_CALL_TILE(int_tile, rows, lhs, out)
+    lhs += (ptrdiff_t)rows * g->lhs_row;
+    out += rows * NR;
   }
 }
 
@@ -138,13 +176,7 @@ EDGE_ALWAYS void float_block(const edge_f32_dwconv *d, size_t c, size_t count) {
       }
       weights += d->channels_packed;
     }
-    float all[NR];
-    memcpy(all, sums, sizeof all);
-    float *out = d->out + p * d->channels + c;
-    for (size_t i = 0; i < count; i++) {
-      const float least = all[i] < d->min ? d->min : all[i];
-      out[i] = least > d->max ? d->max : least;
-    }
+    store_floats(sums, d->min, d->max, d->out + p * d->channels + c, count);
   }
 }
 

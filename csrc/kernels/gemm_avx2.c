@@ -4,7 +4,8 @@
 #include "avx2.h"
 
 #define EDGE_ISA avx2
-enum { LANES = 8, ROWS = 6 };
+#define EDGE_LANES 8
+#define EDGE_ROWS 6
 
 typedef int32_t edge_pairs __attribute__((vector_size(32)));
 

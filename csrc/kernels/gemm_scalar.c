@@ -8,7 +8,8 @@
 #endif
 
 #define EDGE_ISA scalar
-enum { LANES = 4, ROWS = 2 };
+#define EDGE_LANES 4
+#define EDGE_ROWS 2
 
 typedef int32_t edge_pairs __attribute__((vector_size(16)));
 
