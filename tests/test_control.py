@@ -196,6 +196,23 @@ def test_if_runs_the_branch_of_its_condition():
     compare(net.build(y), both_ways())
 
 
+def test_while_runs_its_body_as_long_as_its_condition_says():
+    """By a condition that the body turns: once, or not at all."""
+    net = Network(8)
+    go, x = net.input([], "bool"), net.input([1, 6])
+    ask = net.subgraph()
+    asked, _ = ask.input([], "bool"), ask.input([1, 6])
+    body = net.subgraph()
+    turn, value = body.input([], "bool"), body.input([1, 6])
+    turned = body.operator("LOGICAL_NOT", [turn], [body.tensor([], "bool")], version=1)
+    options = schema.WhileOptionsT()
+    options.condSubgraphIndex = ask.end(asked)
+    options.bodySubgraphIndex = body.end(turned, body.unary("RELU", value))
+    out = [net.tensor([], "bool"), net.like(x, [1, 6])]
+    net.operator("WHILE", [go, x], out, options, version=1)
+    compare(net.build(*out), both_ways())
+
+
 def test_branches_of_different_shapes():
     net, y = conditional(lambda g, x: g.reshape(x, [2, 3]), lambda g, x: g.unary("RELU", x))
     # What follows is planned when the shape is known, and again when it changes.
