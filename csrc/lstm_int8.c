@@ -3,10 +3,12 @@
  * rounding differs; everything else rounds halves away from zero. */
 #include <math.h>
 
-#include "fixedpoint.h"
+#include "fixed_point.h"
 #include "lstm.h"
 #include "requantize.h"
 #include "rules.h"
+
+enum { INTEGER_BITS_MAX = 6 }; /* of edge_tanh16() */
 
 /* ---- compile ----------------------------------------------------------------------------- */
 
@@ -179,7 +181,7 @@ static edge_status cell_exponent(edge_compiler *c, const edge_node *node, float 
   const double log = log2((double)scale);
   const double rounded = round(log);
   *exponent = (int32_t)rounded;
-  if (fabs(log - rounded) < 1e-3 && *exponent >= -15 && *exponent <= EDGE_TANH_BITS_MAX - 15) {
+  if (fabs(log - rounded) < 1e-3 && *exponent >= -15 && *exponent <= INTEGER_BITS_MAX - 15) {
     return EDGE_OK;
   }
   return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
@@ -247,7 +249,7 @@ static void normalize(const edge_lstm_int8_gate *gate, int16_t *values, int32_t 
   const int64_t mean = sum * 1024 / count;
   const int64_t variance = (squares * ((1 << 20) / count) - mean * mean) / (1 << 20);
   const int32_t wrapped = edge_wrap(variance);
-  const edge_fixed inverse = edge_fixed_inverse_sqrt(wrapped < 1 ? gate->variance_guard : wrapped);
+  const edge_fixed inverse = edge_inverse_sqrt(wrapped < 1 ? gate->variance_guard : wrapped);
   for (int32_t i = 0; i < count; i++) {
     const int32_t distance = edge_wrap(1024 * (int64_t)values[i] - mean);
     const int32_t rescaled = edge_multiply(distance, inverse);
@@ -274,7 +276,7 @@ static void run_gate(const edge_lstm *cell, int32_t g, const edge_lstm_row *row,
   if (gate->peephole != NULL) add_peephole(cell, gate, row, c, out);
   if (cell->normalized) normalize(gate, out, cell->cells);
   for (int32_t r = 0; r < cell->cells; r++) {
-    out[r] = g == LSTM_CELL ? edge_fixed_tanh(out[r], 3) : edge_fixed_logistic(out[r]);
+    out[r] = g == LSTM_CELL ? edge_tanh16(out[r], 3) : edge_logistic16(out[r], 3);
   }
 }
 
@@ -322,7 +324,7 @@ void edge_lstm_step_int8(const edge_lstm *cell, const edge_lstm_row *row, const 
   int8_t *out = cell->projects ? hidden : h;
   const int32_t zero_point = cell->projects ? -p->hidden_zero_point : p->hidden_zero_point;
   for (int32_t i = 0; i < cell->cells; i++) {
-    const int16_t active = edge_fixed_tanh(c[i], 15 + p->cell_exponent);
+    const int16_t active = edge_tanh16(c[i], 15 + p->cell_exponent);
     const int32_t product = (int32_t)gates[LSTM_OUTPUT][i] * active;
     const int64_t value = (int64_t)edge_multiply(product, p->hidden_scale) + zero_point;
     out[i] = (int8_t)edge_clamp(value, INT8_MIN, INT8_MAX);

@@ -34,6 +34,13 @@ static inline int32_t edge_wrap(int64_t value) {
   return low <= INT32_MAX ? (int32_t)low : (int32_t)(low - INT32_MAX - 1) + INT32_MIN;
 }
 
+/* value / 2^shift, halves away from zero; shift in 0 ... 31. */
+static inline int32_t edge_round_shift(int32_t value, int32_t shift) {
+  const int64_t mask = (INT64_C(1) << shift) - 1;
+  const int64_t threshold = (mask >> 1) + (value < 0);
+  return (int32_t)(((int64_t)value >> shift) + (((int64_t)value & mask) > threshold));
+}
+
 /* Any output of 8 or 16 bits. */
 static inline int32_t edge_rescale_float(int32_t accumulator, float scale,
                                          const edge_qs8_output *output) {

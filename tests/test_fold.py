@@ -94,7 +94,7 @@ STEPS = {
     "relu": lambda net, x, *_: net.unary("RELU", x),
     "leaky": lambda net, x, *_: leaky(net, x),
     "elu": lambda net, x, *_: net.unary("ELU", x, version=1),
-    "floats": lambda net, x, random, _: by_floats(net, x, random),
+    "exact": lambda net, x, random, _: by_floats(net, x, random),
 }
 
 
