@@ -176,16 +176,18 @@ static edge_status compile_projection(edge_compiler *c, const edge_node *node,
 }
 
 /* The exponent of a power of two, as near as LiteRT wants it. */
-static edge_status cell_exponent(edge_compiler *c, const edge_node *node, float scale,
-                                 int32_t *exponent) {
+static edge_status cell_exponent(edge_compiler *c, const edge_node *node, const edge_lstm *cell,
+                                 float scale, int32_t *exponent) {
   const double log = log2((double)scale);
   const double rounded = round(log);
   *exponent = (int32_t)rounded;
-  if (fabs(log - rounded) < 1e-3 && *exponent >= -15 && *exponent <= INTEGER_BITS_MAX - 15) {
+  const int32_t least = cell->coupled ? -15 : -30;
+  if (fabs(log - rounded) < 1e-3 && *exponent >= least && *exponent <= INTEGER_BITS_MAX - 15) {
     return EDGE_OK;
   }
   return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                        "expected a cell state whose scale is 2^-15 ... 2^-9, got another");
+                        "expected a cell state whose scale is 2^%lld ... 2^-9, got another",
+                        (long long)least);
 }
 
 static int32_t quantized_clip(float clip, float scale, int32_t most) {
@@ -206,7 +208,7 @@ edge_status edge_lstm_compile_int8(edge_compiler *c, const edge_node *node,
                           (long long)cell->options.activation);
   }
   EDGE_TRY(read_scales(c, node, slots, cell, &s));
-  EDGE_TRY(cell_exponent(c, node, s.cell.scale, &p->cell_exponent));
+  EDGE_TRY(cell_exponent(c, node, cell, s.cell.scale, &p->cell_exponent));
   for (int32_t g = cell->coupled ? LSTM_FORGET : LSTM_INPUT; g < LSTM_GATES; g++) {
     EDGE_TRY(compile_gate(c, node, slots, cell, &s, g));
   }
@@ -324,7 +326,9 @@ void edge_lstm_step_int8(const edge_lstm *cell, const edge_lstm_row *row, const 
   int8_t *out = cell->projects ? hidden : h;
   const int32_t zero_point = cell->projects ? -p->hidden_zero_point : p->hidden_zero_point;
   for (int32_t i = 0; i < cell->cells; i++) {
-    const int16_t active = edge_tanh16(c[i], 15 + p->cell_exponent);
+    /* LiteRT has no tanh for states below 1, and goes on with what the memory for it held. */
+    const int16_t active =
+        p->cell_exponent < -15 ? gates[LSTM_INPUT][i] : edge_tanh16(c[i], 15 + p->cell_exponent);
     const int32_t product = (int32_t)gates[LSTM_OUTPUT][i] * active;
     const int64_t value = (int64_t)edge_multiply(product, p->hidden_scale) + zero_point;
     out[i] = (int8_t)edge_clamp(value, INT8_MIN, INT8_MAX);
