@@ -103,7 +103,7 @@ static edge_status check_options(edge_compiler *c, const edge_node *node,
 static edge_status floats(edge_compiler *c, const edge_node *node, edge_tensor *tensor,
                           const char *what, int32_t count, const float **values) {
   EDGE_TRY(edge_expect_parameter(c, node, tensor, what, EDGE_FLOAT32, count, 0));
-  *values = tensor->constant;
+  if (tensor != NULL) *values = tensor->constant; /* which has been expected */
   return EDGE_OK;
 }
 

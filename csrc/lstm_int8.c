@@ -234,7 +234,7 @@ static void add_peephole(const edge_lstm *cell, const edge_lstm_int8_gate *gate,
     const int64_t place = row->index * cell->cells + i;
     const int32_t weight = (int32_t)(place % cell->outputs);
     edge_fixed scale = gate->peephole_scale;
-    scale.away = weight >= whole;
+    scale.away = weight >= whole ? 1 : 0;
     if (place >= row->count * cell->outputs || weight >= cell->cells) continue;
     const int32_t product = gate->peephole[weight] * c[i];
     out[i] = saturate_16((int64_t)edge_multiply(product, scale) + out[i]);
@@ -246,7 +246,7 @@ static void normalize(const edge_lstm_int8_gate *gate, int16_t *values, int32_t 
   int64_t squares = 0;
   for (int32_t i = 0; i < count; i++) {
     sum += values[i];
-    squares += (int32_t)values[i] * values[i];
+    squares += (int64_t)values[i] * values[i];
   }
   const int64_t mean = sum * 1024 / count;
   const int64_t variance = (squares * ((1 << 20) / count) - mean * mean) / (1 << 20);

@@ -9,7 +9,7 @@
 #include "../sequence.h"
 
 enum { WEIGHTS, RECURRENT, BIAS, HIDDEN }; /* from the first of a cell's inputs on */
-enum { CELL_INPUTS = 5, BIDIRECTIONAL_INPUTS = 12, AUX_INPUT = 9, AUX_WEIGHTS };
+enum { CELL_INPUTS = 5, BIDIRECTIONAL_INPUTS = 12, AUX_INPUT = 9, AUX_WEIGHTS = 10 };
 
 typedef struct rnn_cell {
   int32_t first; /* the node's input that is WEIGHTS */
