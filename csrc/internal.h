@@ -357,7 +357,7 @@ void edge_step_report(edge_planner *planner, const edge_step *step, edge_status 
 /* Sets the shape of output i; dimensions must be at least 0 and the size within limits. */
 edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t i, int32_t rank,
                            const int32_t *shape);
-/* Refuses an input that is not [N][H][W][channels] with N at least 1. */
+/* Refuses an input that is not [N][H][W][channels]. */
 edge_status edge_expect_image(edge_planner *planner, const edge_step *step, const edge_view *input,
                               int32_t channels);
 /* Refuses an input whose shape is not the one in the file, by which it was compiled. */

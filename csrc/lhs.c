@@ -59,46 +59,68 @@ edge_lhs edge_lhs_s16(edge_type type, int32_t zero_point) {
 /* 1.5 * 2^23: added to a float32 below 2^22 it leaves the nearest whole number, halves to even. */
 static const float whole = 12582912.0f;
 
-static void put_xnn(const edge_lhs *lhs, void *out, const void *in, size_t count) {
-  const float *from = in;
-  int16_t *to = out;
-  const float inverse = lhs->dynamic.inverse;
-  const int32_t zero_point = lhs->dynamic.zero_point;
+/* Elements that are converted at a time. */
+enum { SOME = 64 };
+
+/* Loops apart, as compilers make vectors of one clamp at a time. NaN becomes the bound. */
+static void clamp_above(float *values, size_t count, float most) {
+  for (size_t i = 0; i < count; i++) values[i] = values[i] < most ? values[i] : most;
+}
+
+static void clamp_below(float *values, size_t count, float least) {
+  for (size_t i = 0; i < count; i++) values[i] = values[i] > least ? values[i] : least;
+}
+
+static void quantize_xnn(const edge_dynamic *d, const float *from, size_t count, int16_t *to) {
+  float values[SOME];
+  for (size_t i = 0; i < count; i++) values[i] = from[i] * d->inverse;
+  clamp_above(values, count, 32767.0f);
+  clamp_below(values, count, -32768.0f);
   for (size_t i = 0; i < count; i++) {
-    float value = from[i] * inverse;
-    value = value < 32767.0f ? value : 32767.0f; /* NaN as well */
-    value = value > -32768.0f ? value : -32768.0f;
-    const float rounded = (value + whole) - whole;
-    int32_t quantized = (int32_t)rounded + zero_point;
+    int32_t quantized = (int32_t)((values[i] + whole) - whole) + d->zero_point;
     quantized = quantized < INT8_MIN ? INT8_MIN : quantized;
     quantized = quantized > INT8_MAX ? INT8_MAX : quantized;
-    to[i] = (int16_t)(quantized - zero_point);
+    to[i] = (int16_t)(quantized - d->zero_point);
   }
 }
 
-/* Halves away from zero; what leaves the range, and NaN, goes to its ends. */
-static int32_t round_away(float value, int32_t least, int32_t most) {
-  const float rounded = roundf(value);
-  if (!(rounded > (float)least)) return least;
-  return rounded >= (float)most ? most : (int32_t)rounded;
+/* Rounded half away from zero, as roundf() does it, within some more than the range of int8. */
+static void quantize_litert(const edge_dynamic *d, int32_t least, const float *from, size_t count,
+                            int16_t *to) {
+  const float shift = (float)d->zero_point;
+  float values[SOME];
+  for (size_t i = 0; i < count; i++) {
+    const float product = from[i] * d->inverse;
+    values[i] = shift + product;
+  }
+  clamp_below(values, count, -512.0f);
+  clamp_above(values, count, 512.0f);
+  for (size_t i = 0; i < count; i++) {
+    const int32_t towards_zero = (int32_t)values[i];
+    const float rest = values[i] - (float)towards_zero;
+    int32_t quantized = towards_zero + (rest >= 0.5f) - (rest <= -0.5f);
+    quantized = quantized < least ? least : quantized;
+    quantized = quantized > INT8_MAX ? INT8_MAX : quantized;
+    to[i] = (int16_t)(quantized - d->zero_point);
+  }
 }
 
-static void put_litert(const edge_lhs *lhs, void *out, const void *in, size_t count) {
-  const float *from = in;
-  int16_t *to = out;
-  const int32_t zero_point = lhs->dynamic.zero_point;
+static void put_quantized(const edge_lhs *lhs, void *out, const void *in, size_t count) {
   const int32_t least = lhs->rule == EDGE_DYNAMIC_SYMMETRIC ? -INT8_MAX : INT8_MIN;
-  for (size_t i = 0; i < count; i++) {
-    const float product = from[i] * lhs->dynamic.inverse;
-    to[i] = (int16_t)(round_away((float)zero_point + product, least, INT8_MAX) - zero_point);
+  for (size_t i = 0; i < count; i += SOME) {
+    const size_t some = count - i < SOME ? count - i : SOME;
+    const float *from = (const float *)in + i;
+    int16_t *to = (int16_t *)out + i;
+    if (lhs->rule == EDGE_DYNAMIC_XNN) {
+      quantize_xnn(&lhs->dynamic, from, some, to);
+    } else {
+      quantize_litert(&lhs->dynamic, least, from, some, to);
+    }
   }
 }
 
 edge_lhs edge_lhs_quantized(edge_dynamic_rule rule) {
-  return (edge_lhs){.in_size = 4,
-                    .size = 2,
-                    .put = rule == EDGE_DYNAMIC_XNN ? put_xnn : put_litert,
-                    .rule = rule};
+  return (edge_lhs){.in_size = 4, .size = 2, .put = put_quantized, .rule = rule};
 }
 
 /* Source: xnn_qd8_asymmetric_quantization_params in XNNPACK, src/xnnpack/quantization.h. */
@@ -136,13 +158,40 @@ static edge_dynamic dynamic_symmetric(float least, float most) {
   return (edge_dynamic){.scale = range / 127.0f, .inverse = 127.0f / range};
 }
 
-edge_dynamic edge_dynamic_of(edge_dynamic_rule rule, const float *values, size_t count) {
-  float least = 0.0f;
-  float most = 0.0f;
-  for (size_t i = 0; i < count; i++) {
-    least = values[i] < least ? values[i] : least;
-    most = values[i] > most ? values[i] : most;
+enum { LANES = 4 };
+typedef float floats __attribute__((vector_size(LANES * 4)));
+typedef int32_t masks __attribute__((vector_size(LANES * 4)));
+
+static floats choose(masks mask, floats yes, floats no) {
+  return (floats)(((masks)yes & mask) | ((masks)no & ~mask));
+}
+
+/* The least and the most of the values and 0, NaN left out. */
+static void find_ends(const float *values, size_t count, float *least, float *most) {
+  floats low = {0};
+  floats high = {0};
+  size_t i = 0;
+  for (; i + LANES <= count; i += LANES) {
+    floats v;
+    memcpy(&v, values + i, sizeof v);
+    low = choose(v < low, v, low);
+    high = choose(v > high, v, high);
   }
+  *least = *most = 0.0f;
+  for (int k = 0; k < LANES; k++) {
+    *least = low[k] < *least ? low[k] : *least;
+    *most = high[k] > *most ? high[k] : *most;
+  }
+  for (; i < count; i++) {
+    *least = values[i] < *least ? values[i] : *least;
+    *most = values[i] > *most ? values[i] : *most;
+  }
+}
+
+edge_dynamic edge_dynamic_of(edge_dynamic_rule rule, const float *values, size_t count) {
+  float least;
+  float most;
+  find_ends(values, count, &least, &most);
   switch (rule) {
     case EDGE_DYNAMIC_XNN:
       return dynamic_xnn(least, most);

@@ -40,7 +40,7 @@ edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t
 
 edge_status edge_expect_image(edge_planner *planner, const edge_step *step, const edge_view *input,
                               int32_t channels) {
-  if (input->rank == 4 && input->shape[0] > 0 && input->shape[3] == channels) return EDGE_OK;
+  if (input->rank == 4 && input->shape[3] == channels) return EDGE_OK;
   return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                         "expected an image of rank 4 with %lld channels, got rank %lld with %lld",
                         (long long)channels, (long long)input->rank,

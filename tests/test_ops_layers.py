@@ -13,6 +13,7 @@ import pytest
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
+from edgesdk.errors import ModelError
 from edgesdk.interpreter import Interpreter
 from fixtures_core import ISAS
 from networks import NONE, RELU, RELU6, RELU_N1_TO_1, TYPES, Network, output_size
@@ -282,3 +283,80 @@ def test_layer_with_computed_operands(operator, kind, computed):
         layer.biased, layer.computed = True, computed
         compared += compare(layer.build(), random, trial)
     assert compared > 2
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8", "uint8", "dynamic", "int16, int64 bias"])
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_an_empty_batch_gives_an_empty_output(operator, kind):
+    content = Layer(operator, kind, np.random.default_rng(3)).build()
+    shapes = []
+    for made in (Interpreter(model_content=content), litert.Interpreter(model_content=content)):
+        detail = made.get_input_details()[0]
+        made.resize_tensor_input(detail["index"], [0, *detail["shape"][1:]])
+        made.allocate_tensors()
+        if (operator, kind) != ("DEPTHWISE_CONV_2D", "dynamic"):  # LiteRT refuses to run it
+            made.invoke()
+        shapes.append(made.get_tensor(made.get_output_details()[0]["index"]).shape)
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("rule", ["constant rows", "zeros", "odd"])
+def test_dynamic_inputs_that_are_odd(operator, rule):
+    """Rows of one value, of zeros, of infinities: as LiteRT has it, and never a crash."""
+    random = np.random.default_rng(5)
+    layer = Layer(operator, "dynamic", random)
+    layer.biased = True
+    content = layer.build()
+    values = {"constant rows": 3.5, "zeros": 0.0, "odd": np.inf}[rule]
+    frame = [np.full(layer.shapes[0], values, np.float32)]
+    if rule == "odd":
+        frame[0].reshape(-1)[::3] = random.choice([np.nan, -np.inf, 1e-40], frame[0].size)[::3]
+    came = run(Interpreter(model_content=content), frame)
+    if rule != "odd":
+        expected = run(litert.Interpreter(model_content=content), frame)
+        assert np.max(np.abs(came - expected)) <= 1e-5 * max(np.max(np.abs(expected)), 6.0)
+
+
+def broken(operator, kind, change):
+    layer = Layer(operator, kind, np.random.default_rng(1))
+    layer.biased = True
+    layer.build()
+    tensors = layer.net.graph.tensors
+    change(
+        layer,
+        {name: tensors[i] for name, i in zip("xwy", (layer.x, layer.w, layer.y), strict=True)},
+    )
+    return layer.net.build(layer.y)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("float32", lambda _, t: setattr(t["w"], "type", TYPES["int32"]), "weights of type"),
+        ("float32", lambda _, t: setattr(t["y"], "type", TYPES["int8"]), "an output of type"),
+        ("float32", lambda _, t: setattr(t["w"], "shape", t["w"].shape[:1]), "weights of rank"),
+        ("uint8", lambda _, t: setattr(t["w"], "quantization", None), "weights with one scale"),
+        ("int8", lambda _, t: setattr(t["w"], "quantization", None), "weights with"),
+        ("int8", lambda _, t: setattr(t["x"], "type", TYPES["bool"]), "an input of type"),
+        (
+            "int16, int64 bias",
+            lambda _, t: setattr(t["x"].quantization, "zeroPoint", np.array([1], np.int64)),
+            "zero points of 0",
+        ),
+        ("dynamic", lambda _, t: setattr(t["w"], "quantization", None), "weights with"),
+    ],
+)
+def test_faults_are_named(operator, kind, change, message):
+    content = broken(operator, kind, change)
+    with pytest.raises(ModelError, match=message):
+        Interpreter(model_content=content, engine="native").allocate_tensors()
+
+
+def test_a_type_of_the_bias_that_is_another():
+    layer = Layer("CONV_2D", "int16, int64 bias", np.random.default_rng(1))
+    layer.build()
+    layer.net.graph.operators[0].builtinOptions.quantizedBiasType = TYPES["int32"]
+    with pytest.raises(ModelError, match="a type of the bias"):
+        Interpreter(model_content=layer.net.build(layer.y), engine="native")
