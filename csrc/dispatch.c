@@ -17,18 +17,14 @@ static const edge_kernels tables[] = {
 #undef EDGE_TABLE_END
 };
 
-/* The kernels of their own ISA: those that a table borrows are not listed again. */
-static const struct {
-  edge_kernel_info info;
-  bool own;
-} kernels[] = {
+static const edge_kernel_info kernels[] = {
 #define EDGE_TABLE(...)
-#define EDGE_KERNEL(name, type_, family_, from)        \
-  {{.family = #family_,                                \
-    .type = #type_,                                    \
-    .isa = #from,                                      \
-    .symbol = "edge_" #type_ "_" #family_ "__" #from}, \
-   sizeof #name == sizeof #from && #name[0] == #from[0]},
+#define EDGE_KERNEL(name, type_, family_, from) \
+  {.table = #name,                              \
+   .isa = #from,                                \
+   .type = #type_,                              \
+   .family = #family_,                          \
+   .symbol = "edge_" #type_ "_" #family_ "__" #from},
 #define EDGE_TABLE_END
 #include "kernels.inc"
 #undef EDGE_TABLE
@@ -54,21 +50,11 @@ const edge_kernels *edge_kernels_find(const char *isa) {
 }
 
 void edge_cpu_describe(edge_cpu_info *info) {
-  *info =
-      (edge_cpu_info){.isa_default = edge_kernels_find(NULL)->isa, .threads = edge_cpu_threads()};
+  *info = (edge_cpu_info){.isa_default = edge_kernels_find(NULL)->isa,
+                          .threads = edge_cpu_threads(),
+                          .kernel_count = KERNELS,
+                          .kernels = kernels};
   for (size_t i = TABLES; i-- > 0;) {
     if (runs_here(&tables[i])) info->isa[info->isa_count++] = tables[i].isa;
   }
-}
-
-bool edge_kernel_describe(uint32_t index, edge_kernel_info *info) {
-  for (size_t i = 0; i < KERNELS; i++) {
-    if (!kernels[i].own) continue;
-    if (index == 0) {
-      *info = kernels[i].info;
-      return true;
-    }
-    index--;
-  }
-  return false;
 }

@@ -244,6 +244,15 @@ edge_status edge_interpreter_reset(edge_interpreter *interpreter, edge_error *er
 
 /* ---- tensors ----------------------------------------------------------------------------- */
 
+/* Others may have been computed, and relied upon, while planning. */
+static bool is_writable(const edge_interpreter *interpreter, int32_t subgraph, int32_t index) {
+  const edge_graph *graph = &interpreter->model->graphs[subgraph];
+  if (graph->tensors[index].is_constant) return false;
+  bool writable = graph->tensors[index].variable;
+  for (int32_t i = 0; i < graph->input_count; i++) writable |= graph->inputs[i] == index;
+  return writable;
+}
+
 edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t subgraph,
                                     int32_t index, edge_tensor_info *info, edge_error *error) {
   edge_error unheard;
@@ -267,7 +276,8 @@ edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t
                                               .scale = edge_vector_data(&tensor->scale),
                                               .zero_point = edge_vector_data(&tensor->zero_point),
                                               .axis = tensor->axis},
-                             .bytes = view->bytes};
+                             .bytes = view->bytes,
+                             .writable = is_writable(interpreter, subgraph, index)};
   memcpy(info->shape, view->shape, sizeof info->shape);
   memcpy(info->signature, tensor->signature, sizeof info->signature);
   if (tensor->data != NULL) {

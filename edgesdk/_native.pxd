@@ -59,6 +59,7 @@ cdef extern from "edge.h" nogil:
         edge_quantization quantization
         void *data
         size_t bytes
+        bool_t writable
 
     ctypedef struct edge_interpreter_options:
         int32_t threads
@@ -100,17 +101,20 @@ cdef extern from "edge.h" nogil:
         uint64_t mapped_bytes
         uint64_t locked_bytes
 
+    ctypedef struct edge_kernel_info:
+        const char *table
+        const char *isa
+        const char *type
+        const char *family
+        const char *symbol
+
     ctypedef struct edge_cpu_info:
         uint32_t isa_count
         const char *isa[8]
         const char *isa_default
         int32_t threads
-
-    ctypedef struct edge_kernel_info:
-        const char *family
-        const char *type
-        const char *isa
-        const char *symbol
+        uint32_t kernel_count
+        const edge_kernel_info *kernels
 
     ctypedef struct edge_model:
         pass
@@ -144,7 +148,6 @@ cdef extern from "edge.h" nogil:
     edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t subgraph,
                                         int32_t index, edge_tensor_info *info, edge_error *error)
     void edge_cpu_describe(edge_cpu_info *info)
-    bool_t edge_kernel_describe(uint32_t index, edge_kernel_info *info)
     edge_status edge_memory_map(size_t size, bool_t require, void **memory, size_t *locked,
                                 edge_error *error)
     void edge_memory_unmap(void *memory, size_t size)

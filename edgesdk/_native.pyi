@@ -53,9 +53,10 @@ class CpuInfo(TypedDict):
 
 @type_check_only
 class KernelInfo(TypedDict):
-    family: str
-    type: str
+    table: str
     isa: str
+    type: str
+    family: str
     symbol: str
 
 class Model:

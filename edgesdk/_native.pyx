@@ -314,15 +314,16 @@ def cpu():
 
 
 def kernels():
-    cdef edge_kernel_info info
-    cdef uint32_t i = 0
-    found = []
-    while edge_kernel_describe(i, &info):
-        found.append({
-            "family": info.family.decode(),
-            "type": info.type.decode(),
-            "isa": info.isa.decode(),
-            "symbol": info.symbol.decode(),
-        })
-        i += 1
-    return found
+    cdef edge_cpu_info info
+    cdef uint32_t i
+    edge_cpu_describe(&info)
+    return [
+        {
+            "table": info.kernels[i].table.decode(),
+            "isa": info.kernels[i].isa.decode(),
+            "type": info.kernels[i].type.decode(),
+            "family": info.kernels[i].family.decode(),
+            "symbol": info.kernels[i].symbol.decode(),
+        }
+        for i in range(info.kernel_count)
+    ]

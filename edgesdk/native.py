@@ -57,8 +57,12 @@ _DTYPES: dict[int, Any] = {
 
 
 def machine() -> dict[str, object]:
-    """What this machine and build run: ``isa``, ``isa_default``, ``threads``, ``kernels``."""
-    return {**_native.cpu(), "kernels": _native.kernels()}
+    """What this machine and build run: ``isa``, ``isa_default``, ``threads``, ``kernels``.
+
+    Each kernel is listed once, under the table that it was written for; others may take it too.
+    """
+    own = [kernel for kernel in _native.kernels() if kernel["isa"] == kernel["table"]]
+    return {**_native.cpu(), "kernels": own}
 
 
 def pack(
