@@ -54,6 +54,7 @@ typedef struct edge_tensor {
   edge_vector scale;      /* float32, as in the file */
   edge_vector zero_point; /* int64, as many */
   int32_t axis;
+  edge_table sparsity; /* stands while the model is compiled */
   bool variable;
   bool is_constant;    /* its bytes are the file's, even where `data` has been forgotten */
   const uint8_t *data; /* the file's constant, not aligned; NULL: not a constant */

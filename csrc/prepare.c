@@ -5,6 +5,7 @@
 #include "call.h"
 #include "fold.h"
 #include "internal.h"
+#include "sparse.h"
 
 /* Elements of a list of whole numbers that is always kept. */
 enum { SHORT_LIST = 64 };
@@ -245,8 +246,18 @@ static edge_status compile_node(edge_compiler *compiler, edge_node *node) {
   return EDGE_OK;
 }
 
+static edge_status expand_constants(edge_compiler *compiler) {
+  for (int32_t i = 0; i < compiler->graph->tensor_count; i++) {
+    edge_tensor *tensor = &compiler->graph->tensors[i];
+    const bool sparse = tensor->sparsity.present && tensor->data != NULL;
+    if (sparse) EDGE_TRY(edge_sparse_expand(compiler, tensor));
+  }
+  return EDGE_OK;
+}
+
 static edge_status compile_graph(edge_compiler *compiler) {
   edge_graph *graph = compiler->graph;
+  EDGE_TRY(expand_constants(compiler));
   EDGE_TRY(edge_uses_read(graph, &compiler->temporary, &compiler->uses, compiler->error));
   for (int32_t i = 0; i < graph->node_count; i++) {
     EDGE_TRY(compile_node(compiler, &graph->nodes[i]));
@@ -259,6 +270,7 @@ static edge_status compile_graph(edge_compiler *compiler) {
 
 static void forget_folded(edge_graph *graph) {
   for (int32_t i = 0; i < graph->tensor_count; i++) {
+    graph->tensors[i].sparsity = (edge_table){0};
     if (graph->tensors[i].folded) graph->tensors[i].data = NULL;
   }
 }

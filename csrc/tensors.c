@@ -130,13 +130,14 @@ static edge_status read_constant(edge_reader *r, const edge_table *table, edge_t
                      "tensor %lld: expected a variable without data, got %llu bytes", index,
                      (unsigned long long)tensor->data_size);
   }
+  tensor->is_constant = true;
+  if (tensor->sparsity.present) return EDGE_OK; /* sparse.c checks what it expands */
   if (tensor->data_size < wanted) {
     return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                      "tensor %lld: expected %llu bytes of %s in buffer %lld, got %llu", index,
                      (unsigned long long)wanted, edge_type_name(tensor->type), (long long)buffer,
                      (unsigned long long)tensor->data_size);
   }
-  tensor->is_constant = true;
   if (edge_type_size(tensor->type) != 0) tensor->data_size = wanted;
   return EDGE_OK;
 }
@@ -145,11 +146,10 @@ static edge_status read_tensor(edge_reader *r, const edge_table *table, edge_ten
                                long long index) {
   edge_vector shape;
   edge_vector signature;
-  edge_table sparsity;
   int8_t type;
   if (!edge_table_vector(table, TENSOR_SHAPE, 4, &shape) ||
       !edge_table_vector(table, TENSOR_SHAPE_SIGNATURE, 4, &signature) ||
-      !edge_table_table(table, TENSOR_SPARSITY, &sparsity) ||
+      !edge_table_table(table, TENSOR_SPARSITY, &tensor->sparsity) ||
       !edge_table_i8(table, TENSOR_TYPE, 0, &type) ||
       !edge_table_bool(table, TENSOR_IS_VARIABLE, false, &tensor->variable)) {
     return edge_reader_malformed(r, "tensor", index, "shape and type");
@@ -166,10 +166,6 @@ static edge_status read_tensor(edge_reader *r, const edge_table *table, edge_ten
     return edge_fail(r->error, EDGE_UNSUPPORTED_OPERATOR,
                      "tensor %lld: expected a type in 0 ... %lld, got %lld", index,
                      (long long)EDGE_INT4, (long long)type);
-  }
-  if (sparsity.present) {
-    return edge_fail(r->error, EDGE_UNSUPPORTED_OPERATOR,
-                     "tensor %lld: expected dense data, got a sparse tensor", index);
   }
   tensor->type = (edge_type)type;
   EDGE_TRY(
