@@ -124,6 +124,10 @@ static bool xnn_integers(edge_compiler *c, const edge_node *node, const edge_lay
          edge_xnn_scales(weights, a->input.scale, a->output.scale);
 }
 
+static bool is_image(const edge_tensor *tensor) {
+  return tensor->rank == 4 && edge_stored_count(tensor) > 0;
+}
+
 /* Whether XNNPACK quantizes float32 inputs itself. */
 static bool xnn_dynamic(edge_compiler *c, const edge_node *node, const edge_layer *layer) {
   const edge_tensor *weights = edge_node_input(c, node, 1);
@@ -135,7 +139,9 @@ static bool xnn_dynamic(edge_compiler *c, const edge_node *node, const edge_laye
   if (layer->dense) {
     return node->version != 8 && (weights->type != EDGE_INT4 || weights->shape[1] % 2 == 0);
   }
-  return weights->type == EDGE_INT8 && bias != NULL && bias->rank == 1;
+  /* The delegate wants shapes that it can work with in the file. */
+  return weights->type == EDGE_INT8 && bias != NULL && bias->rank == 1 &&
+         is_image(edge_node_input(c, node, 0)) && is_image(edge_node_output(c, node, 0));
 }
 
 static bool scales_differ(const edge_tensor *tensor) {
@@ -165,7 +171,6 @@ static edge_status read_dynamic(edge_compiler *c, const edge_node *node, const e
   a->dynamic = a->xnn       ? EDGE_DYNAMIC_XNN
                : asymmetric ? EDGE_DYNAMIC_ASYMMETRIC
                             : EDGE_DYNAMIC_SYMMETRIC;
-  a->per_image = !layer->dense;
   return EDGE_OK;
 }
 

@@ -38,10 +38,9 @@ typedef struct edge_arithmetic {
   edge_type weights_type; /* int4 is two to a byte, the first in the low half */
   edge_type bias_type;
   bool biased;
-  bool computed;  /* weights or bias come from other operators, and are packed in each run */
-  bool xnn;       /* XNNPACK's arithmetic */
-  bool wide;      /* S16 */
-  bool per_image; /* QD8: one quantization for an image, else for each row */
+  bool computed; /* weights or bias come from other operators, and are packed in each run */
+  bool xnn;      /* XNNPACK's arithmetic */
+  bool wide;     /* S16 */
   uint32_t outputs;
   edge_quant input, output;
   int32_t weights_zero_point;

@@ -223,3 +223,18 @@ void edge_lhs_pad(const edge_lhs *lhs, void *out, size_t count) {
     count -= some;
   }
 }
+
+void edge_lhs_put_rows(const edge_lhs *lhs, uint8_t *out, const uint8_t *in, int64_t rows,
+                       int64_t depth, float *scales) {
+  if (lhs->put != put_quantized) {
+    lhs->put(lhs, out, in, (size_t)(rows * depth));
+    return;
+  }
+  edge_lhs how = *lhs;
+  for (int64_t r = 0; r < rows; r++) {
+    const void *row = in + r * depth * lhs->in_size;
+    how.dynamic = edge_dynamic_of(lhs->rule, row, (size_t)depth);
+    how.put(&how, out + r * depth * lhs->size, row, (size_t)depth);
+    scales[r] = how.dynamic.scale;
+  }
+}

@@ -34,9 +34,14 @@ edge_lhs edge_lhs_bytes(int32_t zero_point);
 edge_lhs edge_lhs_qs8(const edge_kernels *kernels, int32_t zero_point);
 /* int16: int8, uint8 or int16 without their zero point. */
 edge_lhs edge_lhs_s16(edge_type type, int32_t zero_point);
-/* int16: float32, quantized by `dynamic`, without its zero point. */
+/* int16: float32, quantized by the member `dynamic`, without its zero point. */
 edge_lhs edge_lhs_quantized(edge_dynamic_rule rule);
 edge_lhs edge_lhs_f32(void);
+
+/* Rows of `depth` elements that lie together, each with its own quantization where that is made
+ * here: then scales[r] is the scale of row r. */
+void edge_lhs_put_rows(const edge_lhs *lhs, uint8_t *out, const uint8_t *in, int64_t rows,
+                       int64_t depth, float *scales);
 
 /* `count` elements of padding. */
 void edge_lhs_pad(const edge_lhs *lhs, void *out, size_t count);

@@ -285,6 +285,59 @@ def test_layer_with_computed_operands(operator, kind, computed):
     assert compared > 2
 
 
+@pytest.mark.parametrize("channels", [1, 2, 19])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pointwise_convolutions_of_dynamic_range(channels, stride):
+    """XNNPACK quantizes their pixels apart, unless there are but one channel and one output."""
+    for trial in range(8):
+        random = np.random.default_rng([channels, stride, trial])
+        layer = Layer("CONV_2D", "dynamic", random)
+        layer.biased, layer.fan, layer.grouped = True, channels, False
+        layer.options.strideH = layer.options.strideW = stride
+        outputs = int(random.choice([1, 1, 20]))
+        sides = [-(-n // stride) for n in (7, 9)]
+        layer.shapes = [2, 7, 9, channels], [outputs, 1, 1, channels], [2, *sides, outputs]
+        layer.options.padding = 0
+        assert compare(layer.build(), random, trial)
+
+
+@pytest.mark.parametrize("operator", ["CONV_2D", "DEPTHWISE_CONV_2D"])
+@pytest.mark.parametrize("kind", ["float32", "int8", "dynamic"])
+def test_an_image_whose_shape_the_file_leaves_open(operator, kind):
+    """It comes from an operator that makes it from values, so that the file has it as empty."""
+    for trial in range(6):
+        random = np.random.default_rng([len(kind), len(operator), trial])
+        layer = Layer(operator, kind, random)
+        layer.biased = True
+        if getattr(layer, "grouped", False):
+            continue
+        layer.build()
+        net, x = layer.net, layer.x
+        node = net.graph.operators.pop()
+        shape = list(layer.shapes[0])
+        quantization = net.graph.tensors[x].quantization
+        source = net.tensor(shape, layer.types[0])
+        asked = net.tensor([4], "int32")
+        net.graph.tensors[source].quantization = quantization
+        net.inputs = [source, asked]
+        net.operator("RESHAPE", [source, asked], [x], version=1)
+        for open_shape in (x, layer.y):
+            net.graph.tensors[open_shape].shape = np.array([1, 0, 0, 0], np.int32)
+        net.graph.operators.append(node)
+        net.graph.operators[-1].opcodeIndex = 0
+        content = net.build(layer.y)
+        values = values_for(
+            {"shape": shape, "dtype": np.dtype(layer.types[0]).type, "index": 0}, random
+        )
+        frame = [values, np.array(shape, np.int32)]
+        expected = run(litert.Interpreter(model_content=content), frame)
+        came = run(Interpreter(model_content=content, engine="native"), frame)
+        assert came.shape == expected.shape
+        distance = np.max(np.abs(came.astype(np.float64) - expected))
+        bound = 1e-5 * max(np.max(np.abs(expected)), 6.0) if expected.dtype == np.float32 else 0
+        assert distance <= bound, f"trial {trial}: {distance}"
+
+
 @pytest.mark.parametrize("kind", ["float32", "int8", "uint8", "dynamic", "int16, int64 bias"])
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_an_empty_batch_gives_an_empty_output(operator, kind):

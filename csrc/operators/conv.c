@@ -17,6 +17,7 @@ typedef struct conv_params {
   int32_t group_channels; /* of the input */
   int32_t outputs;
   bool joined;            /* a kernel row is one run */
+  bool by_pixel;          /* QD8: each pixel has its own quantization, not each image */
   edge_matrix matrices[]; /* [groups]; packed, unless operands are computed */
 } conv_params;
 
@@ -26,7 +27,8 @@ typedef struct conv_state {
   uint32_t panel_pieces;             /* tasks that share one band */
   const ptrdiff_t *runs;             /* [groups][runs] */
   int64_t image_size, output_size;   /* elements */
-  edge_dynamic *dynamics;            /* [batches], QD8 */
+  uint64_t band_bytes;               /* behind them, a worker's scratch has the pixels' scales */
+  edge_dynamic *dynamics;            /* [batches], QD8, unless by pixel */
   uint8_t *packed;                   /* for computed operands */
   edge_matrix *matrices;             /* likewise, [groups] */
 } conv_state;
@@ -36,8 +38,10 @@ typedef struct conv_state {
 static edge_status find_groups(edge_compiler *c, const edge_node *node, conv_params *p) {
   const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *weights = edge_node_input(c, node, 1);
-  const int32_t channels = input->rank == 4 ? input->shape[3] : 0;
-  if (channels < 1 || channels % weights->shape[3] != 0) {
+  int32_t channels = input->rank == 4 ? input->shape[3] : 0;
+  /* What the file leaves open follows when shapes are known, and is one group. */
+  if (channels == 0) channels = weights->shape[3];
+  if (channels % weights->shape[3] != 0) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
                           "expected input channels that are a multiple of the weights' %lld, got "
                           "%lld",
@@ -50,6 +54,14 @@ static edge_status find_groups(edge_compiler *c, const edge_node *node, conv_par
   return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
                         "expected output channels that are a multiple of %lld groups, got %lld",
                         (long long)p->groups, (long long)p->outputs);
+}
+
+/* XNNPACK runs these as a dense layer, whose rows are pixels. Source: xnn_define_convolution_2d in
+ * XNNPACK, src/subgraph/convolution-2d.c. */
+static bool is_dense(const conv_params *p) {
+  return p->groups == 1 && p->window.x.kernel == 1 && p->window.y.kernel == 1 &&
+         p->window.x.stride == 1 && p->window.y.stride == 1 &&
+         (int64_t)p->group_channels + p->outputs > 2;
 }
 
 static void plan_matrices(const edge_kernels *kernels, conv_params *p) {
@@ -99,6 +111,8 @@ static edge_status conv_compile(edge_compiler *c, edge_node *node) {
   EDGE_TRY(edge_arithmetic_read(c, node, &layer, &found.arithmetic));
   found.window.y.kernel = weights->shape[1];
   found.window.x.kernel = weights->shape[2];
+  found.by_pixel =
+      found.arithmetic.kind == EDGE_ARITHMETIC_QD8 && found.arithmetic.xnn && is_dense(&found);
   conv_params *p =
       edge_node_params(c, node, sizeof *p + (size_t)found.groups * sizeof(edge_matrix));
   if (p == NULL) return edge_no_memory(c->error);
@@ -146,7 +160,7 @@ static void plan_tasks(edge_planner *planner, const conv_params *p, conv_state *
 /* Memory for what only runs know: operands that are computed, quantizations of images. */
 static edge_status plan_runtime(edge_planner *planner, const conv_params *p, conv_state *s) {
   edge_region *memory = planner->memory;
-  if (p->arithmetic.kind == EDGE_ARITHMETIC_QD8) {
+  if (p->arithmetic.kind == EDGE_ARITHMETIC_QD8 && !p->by_pixel) {
     s->dynamics =
         edge_region_alloc(memory, (uint64_t)s->batches, sizeof *s->dynamics, planner->error);
     if (s->dynamics == NULL) return edge_no_memory(planner->error);
@@ -181,7 +195,11 @@ static edge_status conv_shape(edge_planner *planner, edge_step *step) {
   plan_tasks(planner, p, s);
   s->runs = plan_runs(planner, p, s);
   if (s->runs == NULL) return edge_no_memory(planner->error);
-  step->scratch_size = edge_band_bytes(&s->band, s->band_rows);
+  s->band_bytes = edge_round_up(edge_band_bytes(&s->band, s->band_rows), EDGE_ALIGN);
+  step->scratch_size = s->band_bytes;
+  if (p->by_pixel) {
+    step->scratch_size += (uint64_t)s->band_rows * (uint64_t)shape[2] * sizeof(float);
+  }
   return plan_runtime(planner, p, s);
 }
 
@@ -195,8 +213,8 @@ typedef struct conv_job {
 /* A band as the panels see it. */
 typedef struct conv_band {
   const uint8_t *lhs;
-  int32_t rows; /* of output */
-  float scale;  /* of the image, QD8 */
+  int32_t rows;        /* of output */
+  const float *scales; /* QD8: of its pixels, or of the image */
   uint8_t *out;
 } conv_band;
 
@@ -212,7 +230,8 @@ static void run_panel(const conv_job *job, const edge_matrix *matrix, const ptrd
   edge_matrix_rows call = {.rows = (size_t)w->x.output * (size_t)(flat ? band->rows : 1),
                            .lhs_row = s->band.step_x,
                            .lhs_runs = runs,
-                           .row_scales = &band->scale,
+                           .row_scales = band->scales,
+                           .row_step = p->by_pixel,
                            .out_row = p->outputs};
   for (int32_t y = 0; y < calls; y++) {
     call.lhs = band->lhs + y * s->band.step_y * (ptrdiff_t)s->band.lhs.size;
@@ -235,6 +254,20 @@ static void run_panels(const conv_job *job, uint32_t piece, const conv_band *ban
   }
 }
 
+/* Fills a worker's scratch for some rows of output. */
+static void fill_band(const conv_params *p, const conv_state *s, const edge_lhs *lhs,
+                      const uint8_t *image, int32_t first, conv_band *band, uint8_t *scratch) {
+  if (!p->by_pixel) {
+    edge_band_fill(&s->band, lhs, image, first, band->rows, scratch);
+    return;
+  }
+  float *scales = (float *)(void *)(scratch + s->band_bytes);
+  const int64_t width = s->band.window.x.input;
+  const int64_t from = first * width * p->group_channels * lhs->in_size;
+  edge_lhs_put_rows(lhs, scratch, image + from, band->rows * width, p->group_channels, scales);
+  band->scales = scales;
+}
+
 static void conv_task(void *context, uint32_t task, uint32_t worker) {
   const conv_job *job = context;
   const edge_step *step = job->step;
@@ -245,17 +278,16 @@ static void conv_task(void *context, uint32_t task, uint32_t worker) {
   const int32_t batch = (int32_t)(task / s->panel_pieces) / s->bands;
   const int32_t first = part * s->band_rows;
   const int64_t done = (int64_t)first * s->band.window.x.output * p->outputs;
+  const uint8_t *in = edge_in(job->frame, step, 0);
+  uint8_t *out = edge_out(job->frame, step, 0);
   uint8_t *lhs = edge_scratch(job->frame, step, worker);
   edge_lhs how = s->band.lhs;
   if (s->dynamics != NULL) how.dynamic = s->dynamics[batch];
-  const conv_band band = {
-      .lhs = lhs,
-      .rows = (int32_t)edge_min(s->band_rows, s->band.window.y.output - first),
-      .scale = how.dynamic.scale,
-      .out = (uint8_t *)edge_out(job->frame, step, 0) + (batch * s->output_size + done) * size};
-  edge_band_fill(&s->band, &how,
-                 (const uint8_t *)edge_in(job->frame, step, 0) + batch * s->image_size * size,
-                 first, band.rows, lhs);
+  conv_band band = {.lhs = lhs,
+                    .rows = (int32_t)edge_min(s->band_rows, s->band.window.y.output - first),
+                    .scales = &how.dynamic.scale,
+                    .out = out + (batch * s->output_size + done) * size};
+  fill_band(p, s, &how, in + batch * s->image_size * size, first, &band, lhs);
   run_panels(job, task % s->panel_pieces, &band);
 }
 

@@ -133,23 +133,6 @@ typedef struct dense_job {
   const edge_step *step;
 } dense_job;
 
-/* Rows as the kernels read them, each with its own quantization where that is made here. */
-static void fill_rows(const dense_params *p, const dense_state *s, const uint8_t *input,
-                      int64_t rows, uint8_t *lhs, float *scales) {
-  const size_t depth = (size_t)p->depth;
-  if (p->arithmetic.kind != EDGE_ARITHMETIC_QD8) {
-    s->lhs.put(&s->lhs, lhs, input, (size_t)rows * depth);
-    return;
-  }
-  edge_lhs how = s->lhs;
-  for (int64_t r = 0; r < rows; r++) {
-    const void *row = input + r * p->depth * s->lhs.in_size;
-    how.dynamic = edge_dynamic_of(p->arithmetic.dynamic, row, depth);
-    how.put(&how, lhs + r * p->depth * s->lhs.size, row, depth);
-    scales[r] = how.dynamic.scale;
-  }
-}
-
 static void dense_task(void *context, uint32_t task, uint32_t worker) {
   static const ptrdiff_t one_run[1] = {0};
   const dense_job *job = context;
@@ -163,7 +146,7 @@ static void dense_task(void *context, uint32_t task, uint32_t worker) {
   float *scales = (float *)(void *)(lhs + s->lhs_bytes);
   const uint8_t *input = edge_in(job->frame, job->step, 0);
   uint8_t *out = edge_out(job->frame, job->step, 0);
-  fill_rows(p, s, input + first * p->depth * size, rows, lhs, scales);
+  edge_lhs_put_rows(&s->lhs, lhs, input + first * p->depth * size, rows, p->depth, scales);
   const edge_matrix_rows call = {.rows = (size_t)rows,
                                  .lhs = lhs,
                                  .lhs_row = p->depth,

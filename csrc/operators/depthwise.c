@@ -30,27 +30,28 @@ typedef struct depthwise_state {
   edge_channelwise filter;
 } depthwise_state;
 
-static edge_status check_channels(edge_compiler *c, const edge_node *node) {
+/* Channels of the input: as the file has them, or where it leaves them open, by the options.
+ * XNNPACK goes by the multiplier in the options, LiteRT's own kernel by the shapes. */
+static edge_status read_channels(edge_compiler *c, const edge_node *node, edge_layer *layer,
+                                 depthwise_params *p) {
   const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *weights = edge_node_input(c, node, 1);
-  const int32_t channels = input->rank == 4 ? input->shape[3] : 0;
-  if (channels >= 1 && weights->shape[0] == 1 && weights->shape[3] % channels == 0) return EDGE_OK;
-  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                        "expected weights of shape 1, height, width and a multiple of the "
-                        "input's %lld channels, got %lld, ..., %lld",
-                        (long long)channels, (long long)weights->shape[0],
-                        (long long)weights->shape[3]);
-}
-
-/* XNNPACK goes by the multiplier in the options, LiteRT's own kernel by the shapes. */
-static edge_status read_multiplier(edge_compiler *c, const edge_node *node, edge_layer *layer) {
+  const int32_t outputs = weights->shape[3];
   int32_t multiplier;
   if (!edge_table_i32(&node->options, DEPTHWISE_MULTIPLIER, 0, &multiplier)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
                           "expected options within their table, got others");
   }
-  const int64_t channels = edge_node_input(c, node, 0)->shape[3];
-  layer->foreign_multiplier = multiplier * channels != edge_node_input(c, node, 1)->shape[3];
+  p->channels = input->rank == 4 ? input->shape[3] : 0;
+  if (p->channels == 0 && multiplier > 0) p->channels = outputs / multiplier;
+  if (p->channels == 0 || weights->shape[0] != 1 || outputs % p->channels != 0) {
+    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
+                          "expected weights of shape 1, height, width and a multiple of the "
+                          "input's %lld channels, got %lld, ..., %lld",
+                          (long long)p->channels, (long long)weights->shape[0], (long long)outputs);
+  }
+  p->multiplier = outputs / p->channels;
+  layer->foreign_multiplier = (int64_t)multiplier * p->channels != outputs;
   return EDGE_OK;
 }
 
@@ -80,14 +81,11 @@ static edge_status depthwise_compile(edge_compiler *c, edge_node *node) {
   depthwise_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
   EDGE_TRY(edge_expect_weights(c, node, 4));
-  EDGE_TRY(check_channels(c, node));
+  EDGE_TRY(read_channels(c, node, &layer, p));
   EDGE_TRY(edge_window_read(c, node, &fields, &p->window));
-  EDGE_TRY(read_multiplier(c, node, &layer));
   EDGE_TRY(edge_arithmetic_read(c, node, &layer, &p->arithmetic));
   p->window.y.kernel = weights->shape[1];
   p->window.x.kernel = weights->shape[2];
-  p->channels = edge_node_input(c, node, 0)->shape[3];
-  p->multiplier = weights->shape[3] / p->channels;
   const uint64_t cells = (uint64_t)weights->shape[1] * (uint64_t)weights->shape[2];
   p->filter = (edge_channelwise){
       .channels = (uint32_t)weights->shape[3],
