@@ -135,6 +135,20 @@ def compare(
     return Comparison(reference, len(frames), operators, outputs, taken)
 
 
+def spread(content: bytes, frames: Sequence[Sequence[Array]]) -> float:
+    """How far LiteRT's own two paths, with XNNPACK and without, are apart on the outputs.
+
+    A yardstick for networks of floats: some make much of the last bit of a sum.
+
+    Raises:
+        ConfigurationError: LiteRT is not installed.
+        UnsupportedOperatorError: one of the paths refuses the model.
+    """
+    paths = [_litert(content, (name,))[0] for name in _PATHS]
+    found = _run_both(paths[0], paths[1], frames, [""] * len(paths[0].get_output_details()))
+    return max((output.largest for output in found), default=0.0)
+
+
 # ---- inputs
 
 
@@ -182,7 +196,14 @@ def _natural_input(detail: dict[str, Any], random: np.random.Generator) -> Array
 # ---- LiteRT
 
 
-def _litert(content: bytes) -> tuple[Any, str]:
+# LiteRT's name of each path, in the order in which they are tried.
+_PATHS = {
+    "LiteRT with XNNPACK": "AUTO",
+    "LiteRT without XNNPACK": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+}
+
+
+def _litert(content: bytes, names: Sequence[str] = tuple(_PATHS)) -> tuple[Any, str]:
     """LiteRT's interpreter with its tensors allocated, and which of its paths it takes."""
     try:
         from ai_edge_litert import interpreter as litert  # noqa: PLC0415 - an extra
@@ -190,18 +211,15 @@ def _litert(content: bytes) -> tuple[Any, str]:
         raise ConfigurationError(
             "extra", f"expected LiteRT, got {error}", hint='pip install "edgesdk[litert]"'
         ) from error
-    paths = {
-        "LiteRT with XNNPACK": litert.OpResolverType.AUTO,
-        "LiteRT without XNNPACK": litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    }
     said: Exception | None = None
-    for name, resolver in paths.items():
+    for name in names:
+        resolver = litert.OpResolverType[_PATHS[name]]
         try:
             made = litert.Interpreter(
                 model_content=content, experimental_op_resolver_type=resolver, num_threads=1
             )
             made.allocate_tensors()
-        except (RuntimeError, ValueError) as error:  # noqa: PERF203 - two rounds
+        except (RuntimeError, ValueError) as error:
             said = error
         else:
             return made, name
@@ -241,7 +259,7 @@ def _expose(content: bytes) -> tuple[bytes, list[str]]:
 
 
 def _run_both(
-    ours: Interpreter, theirs: Any, frames: Sequence[Sequence[Array]], operators: Sequence[str]
+    ours: Any, theirs: Any, frames: Sequence[Sequence[Array]], operators: Sequence[str]
 ) -> tuple[TensorDifference, ...]:
     pairs = list(zip(ours.get_output_details(), theirs.get_output_details(), strict=True))
     tallies = [_Tally() for _ in pairs]
