@@ -76,6 +76,7 @@ static bool read_float(edge_bytes bytes, uint64_t at, uint32_t width, double *va
 static bool read_signed(edge_bytes bytes, uint64_t at, uint32_t width, double *value) {
   uint64_t bits;
   if (!read_unsigned(bytes, at, width, &bits)) return false;
+  if (width < 1 || width > 8) return false;
   const uint64_t sign = UINT64_C(1) << (8 * width - 1);
   *value = bits & sign ? -(double)(sign - (bits & (sign - 1))) : (double)bits;
   return true;

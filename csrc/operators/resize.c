@@ -135,8 +135,8 @@ static edge_status read_options(edge_compiler *c, const edge_node *node, uint32_
 static edge_status check_size(edge_compiler *c, const edge_node *node) {
   const edge_tensor *size = edge_node_input(c, node, 1);
   EDGE_TRY(edge_expect_type(c, node, size, "a size", EDGE_INT32));
-  EDGE_TRY(edge_expect_rank(c, node, size, "a size", 1));
-  return EDGE_OK;
+  /* Files leave shapes of computed tensors open. */
+  return size->data == NULL ? EDGE_OK : edge_expect_rank(c, node, size, "a size", 1);
 }
 
 /* What XNNPACK takes and builds: a constant size, and one quantization for both. */
@@ -289,10 +289,11 @@ static const resize_place *plan_places(edge_planner *planner, const resize_param
 
 static edge_status read_size(edge_planner *planner, const edge_step *step, int32_t *height,
                              int32_t *width) {
-  if (edge_view_in(planner, step, 1)->shape[0] != 2) {
+  const edge_view *view = edge_view_in(planner, step, 1);
+  if (view->rank != 1 || view->shape[0] != 2) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                           "expected a size of 2 entries, got %lld",
-                          (long long)edge_view_in(planner, step, 1)->shape[0]);
+                          (long long)edge_count(view->shape, 0, view->rank));
   }
   const int32_t *size = edge_values_in(planner, step, 1);
   if (size == NULL) return EDGE_DEFERRED;

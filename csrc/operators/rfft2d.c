@@ -60,7 +60,7 @@ static edge_status read_lengths(edge_planner *planner, const edge_step *step, in
   const edge_view *view = edge_view_in(planner, step, 1);
   const void *values = edge_values_in(planner, step, 1);
   if (values == NULL) return EDGE_DEFERRED;
-  if (view->shape[0] != 2) {
+  if (view->rank != 1 || view->shape[0] != 2) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL, "expected 2 lengths, got %lld",
                           (long long)view->shape[0]);
   }

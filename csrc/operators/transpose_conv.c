@@ -369,7 +369,8 @@ static edge_status deconv_shape(edge_planner *planner, edge_step *step) {
   const deconv_params *p = step->node->params;
   const edge_view *input = edge_view_in(planner, step, INPUT);
   EDGE_TRY(edge_expect_image(planner, step, input, p->scatter.channels));
-  if (edge_view_in(planner, step, OUTPUT_SHAPE)->shape[0] != 4) {
+  const edge_view *wanted = edge_view_in(planner, step, OUTPUT_SHAPE);
+  if (wanted->rank != 1 || wanted->shape[0] != 4) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                           "expected an output shape of 4 entries, got %lld",
                           (long long)edge_view_in(planner, step, OUTPUT_SHAPE)->shape[0]);
