@@ -151,7 +151,7 @@ typedef struct edge_tensor_info {
    * is nothing to read: not allocated, not kept, or without elements. */
   void *data;
   size_t bytes;  /* at `data` */
-  bool writable; /* a graph input or variable; nothing else may be written */
+  bool writable; /* a graph input, output or variable; nothing else may be written */
 } edge_tensor_info;
 
 /* An operator of a model. */

@@ -244,13 +244,11 @@ edge_status edge_interpreter_reset(edge_interpreter *interpreter, edge_error *er
 
 /* ---- tensors ----------------------------------------------------------------------------- */
 
-/* Others may have been computed, and relied upon, while planning. */
-static bool is_writable(const edge_interpreter *interpreter, int32_t subgraph, int32_t index) {
-  const edge_graph *graph = &interpreter->model->graphs[subgraph];
-  if (graph->tensors[index].is_constant) return false;
-  bool writable = graph->tensors[index].variable;
-  for (int32_t i = 0; i < graph->input_count; i++) writable |= graph->inputs[i] == index;
-  return writable;
+/* What has been computed while planning has been relied upon. */
+static bool is_writable(const edge_graph *graph, const edge_view *views, int32_t index) {
+  const edge_tensor *tensor = &graph->tensors[index];
+  if (tensor->is_constant || views[index].known) return false;
+  return tensor->variable || edge_is_graph_tensor(graph, index);
 }
 
 edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t subgraph,
@@ -277,7 +275,8 @@ edge_status edge_interpreter_tensor(const edge_interpreter *interpreter, int32_t
                                               .zero_point = edge_vector_data(&tensor->zero_point),
                                               .axis = tensor->axis},
                              .bytes = view->bytes,
-                             .writable = is_writable(interpreter, subgraph, index)};
+                             .writable = is_writable(&interpreter->model->graphs[subgraph],
+                                                     interpreter->frames[subgraph].views, index)};
   memcpy(info->shape, view->shape, sizeof info->shape);
   memcpy(info->signature, tensor->signature, sizeof info->signature);
   if (tensor->data != NULL) {

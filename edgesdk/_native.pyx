@@ -166,6 +166,10 @@ cdef class Interpreter:
 
     cdef edge_interpreter *handle
     cdef readonly Model model
+    # Buffers that look into its memory, and calls without the GIL that may move that memory: never
+    # both. Counted under the GIL.
+    cdef readonly Py_ssize_t views
+    cdef Py_ssize_t moving
 
     def __cinit__(self, Model model not None, int32_t threads, *, bint preserve_all_tensors=False):
         cdef edge_interpreter_options options
@@ -183,27 +187,43 @@ cdef class Interpreter:
         with nogil:
             edge_interpreter_release(self.handle)
 
+    cdef int begin(self) except -1:
+        if self.views:
+            raise errors.LifecycleError(
+                "referenced",
+                f"expected no array that looks into the interpreter's memory, got {self.views}")
+        self.moving += 1
+        return 0
+
     def resize(self, int32_t tensor, tuple shape, int32_t subgraph=0):
         cdef edge_error error
+        cdef edge_status status
         cdef int32_t sizes[8]
         cdef Py_ssize_t i
         for i in range(min(len(shape), 8)):
             sizes[i] = shape[i]
-        check(edge_interpreter_resize(self.handle, subgraph, tensor, sizes, <int32_t>len(shape),
-                                      &error), &error)
+        self.begin()
+        status = edge_interpreter_resize(self.handle, subgraph, tensor, sizes,
+                                         <int32_t>len(shape), &error)
+        self.moving -= 1
+        check(status, &error)
 
     def allocate(self, int32_t subgraph=0):
         cdef edge_error error
         cdef edge_status status
+        self.begin()
         with nogil:
             status = edge_interpreter_allocate(self.handle, subgraph, &error)
+        self.moving -= 1
         check(status, &error)
 
     def invoke(self, int32_t subgraph=0):
         cdef edge_error error
         cdef edge_status status
+        self.begin()
         with nogil:
             status = edge_interpreter_invoke(self.handle, subgraph, &error)
+        self.moving -= 1
         check(status, &error)
 
     def reset(self):
@@ -235,6 +255,9 @@ cdef class Interpreter:
         cdef edge_tensor_info info
         cdef Py_buffer view
         self.look(subgraph, index, &info)
+        if not info.writable:
+            raise errors.InputError(
+                "tensor", f"expected a tensor that may be written, got tensor {index}")
         PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
         try:
             self.check_size(&info, view.len)
@@ -260,6 +283,37 @@ cdef class Interpreter:
         if size != <Py_ssize_t>info.bytes:
             raise errors.InputError("shape", f"expected {info.bytes} bytes, got {size}")
         return 0
+
+    def view(self, int32_t index, int32_t subgraph=0):
+        return memoryview(TensorMemory(self, index, subgraph))
+
+
+cdef class TensorMemory:
+    """What a tensor holds, as a buffer. Its interpreter stays, and stays as it is, meanwhile."""
+
+    cdef Interpreter interpreter
+    cdef int32_t index
+    cdef int32_t subgraph
+
+    def __cinit__(self, Interpreter interpreter not None, int32_t index, int32_t subgraph):
+        self.interpreter = interpreter
+        self.index = index
+        self.subgraph = subgraph
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        cdef edge_tensor_info info
+        # A thread that has let the GIL go may not have entered the core yet.
+        if self.interpreter.moving:
+            raise errors.LifecycleError("busy", "expected an idle interpreter, got one that runs")
+        self.interpreter.look(self.subgraph, self.index, &info)
+        if info.data == NULL and info.bytes != 0:
+            raise errors.LifecycleError(
+                "not-allocated", "expected allocated tensors, got none yet")
+        PyBuffer_FillInfo(view, self, info.data, <Py_ssize_t>info.bytes, not info.writable, flags)
+        self.interpreter.views += 1
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self.interpreter.views -= 1
 
 
 cdef class LockedMemory:

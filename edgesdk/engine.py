@@ -16,7 +16,7 @@ import numpy as np
 from edgesdk.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
     from edgesdk import _native
@@ -54,6 +54,13 @@ class Options:
     compress_quantization_zero_points: bool = False
     disable_delegate_node_fusion: bool = False
     force_delegate_node_profiling: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for what is no choice of kernels."""
+        if not isinstance(self.op_resolver_type, OpResolverType):
+            raise ConfigurationError(
+                "invalid", f"expected an OpResolverType, got {self.op_resolver_type!r}"
+            )
 
     def beyond_the_core(self) -> str | None:
         """The first of these that the core cannot follow, or nothing.
@@ -113,7 +120,12 @@ class Engine(Protocol):
         """The indices of its outputs."""
 
     def close(self) -> None:
-        """Gives up the memory; what comes later is a LifecycleError."""
+        """Gives up the memory, into which no array may look; what comes later is a
+        LifecycleError.
+        """
+
+    def viewed(self) -> bool:
+        """Whether an array looks into the memory."""
 
     def allocate(self) -> None:
         """Infers shapes, plans memory."""
@@ -127,20 +139,22 @@ class Engine(Protocol):
     def spec(self, index: int) -> Spec:
         """Name, type and shape of a tensor of the main subgraph."""
 
-    def details(self, index: int) -> dict[str, Any]:
-        """LiteRT's dictionary of a tensor of the main subgraph."""
+    def details(self, index: int, subgraph: int = 0) -> dict[str, Any]:
+        """LiteRT's dictionary of a tensor."""
 
     def all_details(self, subgraph: int) -> list[dict[str, Any]]:
         """Those of all tensors of a subgraph."""
 
     def write(self, index: int, array: Array) -> None:
-        """Copies an array, which fits, into an input."""
+        """Copies an array, which fits, into a tensor that may be written."""
 
     def read(self, index: int, subgraph: int) -> Array:
         """A copy of a tensor."""
 
     def view(self, index: int) -> Callable[[], Array]:
-        """What makes a view into a tensor's memory."""
+        """What makes a view into a tensor's memory. While it is there, a call that may move the
+        memory is a LifecycleError.
+        """
 
     def reset_variables(self) -> None:
         """Puts variable tensors back to what they were at first."""
@@ -195,10 +209,14 @@ def check_input(index: int, inputs: tuple[int, ...]) -> None:
         raise InputError("tensor", f"expected one of the inputs {list(inputs)}, got {index}")
 
 
-def check_shape(shape: tuple[int, ...]) -> None:
-    """Raises InputError for dimensions that no tensor can have."""
+def check_shape(sizes: Sequence[int]) -> tuple[int, ...]:
+    """A shape; raises InputError for dimensions that no tensor can have."""
+    if np.ndim(sizes) != 1:
+        raise InputError("shape", f"expected a list of dimensions, got {sizes!r}")
+    shape = tuple(int(n) for n in sizes)
     if any(not 0 <= n <= _INT32_MAX for n in shape):
         raise InputError("shape", f"expected dimensions in 0 ... {_INT32_MAX}, got {list(shape)}")
+    return shape
 
 
 def check_value(spec: Spec, array: Array) -> None:

@@ -15,12 +15,12 @@
     |   +-- KeyUnavailableError     no key or grant for this device
     |   +-- StateError              the device's durable floors are damaged
     +-- ModelError                  may be answered by the cloud instead
-    |   +-- MalformedModelError     (also ValueError)
-    |   +-- UnsupportedOperatorError  (also ValueError and RuntimeError)
+    |   +-- MalformedModelError     (*)
+    |   +-- UnsupportedOperatorError  (*)
     |   +-- ContractError           the model is not what its signed contract says
-    |   +-- ResourceError           (also RuntimeError) a limit, memory, threads
+    |   +-- ResourceError           (*) a limit, memory, threads
     |   +-- IsaError                a kernel table that this processor cannot run
-    |   +-- EngineError             (also ValueError and RuntimeError) LiteRT failed, with its text
+    |   +-- EngineError             (*) LiteRT failed, with its text
     +-- TransportError              ends the fallback
     |   +-- NotConnectedError
     |   +-- DeadlineExceededError   (also TimeoutError)
@@ -28,9 +28,13 @@
     |   +-- QuotaError
     |   +-- RemoteError             a signed refusal by the gateway
     +-- UpdateError
-    +-- InputError                  (also ValueError) what the caller passed
-    +-- LifecycleError              (also RuntimeError) closed, forked, in use, not allocated
+    +-- InputError                  (*) what the caller passed
+    +-- LifecycleError              (*) closed, forked, in use, not allocated
     +-- ConfigurationError          (also ValueError)
+
+(*) also ValueError and RuntimeError. LiteRT raises now the one, now the other for the same cause: a
+model that cannot run is a ValueError when it is loaded and a RuntimeError when it is allocated. An
+app that catches what LiteRT raises catches these.
 
 Every error has a ``reason``, a stable code for programs, and a text for people that says
 what was expected and what came. ``hint``, when there is one, says what to do next.
@@ -179,7 +183,7 @@ class ModelError(EdgeError):
     """The model cannot run here. The cloud may answer instead."""
 
 
-class MalformedModelError(ModelError, ValueError):
+class MalformedModelError(ModelError, ValueError, RuntimeError):
     """Bytes that are not a sound ``.tflite`` model."""
 
     reasons: ClassVar = {
@@ -202,7 +206,7 @@ class ContractError(ModelError):
     }
 
 
-class ResourceError(ModelError, RuntimeError):
+class ResourceError(ModelError, ValueError, RuntimeError):
     """A limit is exceeded, or the system gave no memory, threads or locked pages."""
 
     reasons: ClassVar = {
@@ -291,7 +295,7 @@ class UpdateError(EdgeError):
     """An update could not be made."""
 
 
-class InputError(EdgeError, ValueError):
+class InputError(EdgeError, ValueError, RuntimeError):
     """What the caller passed does not fit."""
 
     reasons: ClassVar = {
@@ -303,7 +307,7 @@ class InputError(EdgeError, ValueError):
     }
 
 
-class LifecycleError(EdgeError, RuntimeError):
+class LifecycleError(EdgeError, ValueError, RuntimeError):
     """Used at the wrong time."""
 
     reasons: ClassVar = {

@@ -7,8 +7,8 @@ An app moves here by changing one line::
 The same names, structures and element types as ``ai_edge_litert.interpreter`` 2.3.0; the same
 bits as its default path on x86-64 (docs/numerics.md). Errors are those of edgesdk.errors, which
 are ValueError or RuntimeError as well. What the core does not run, LiteRT runs where it is
-installed (docs/engines.md); ``engine`` says which of the two it is. ``tensor()``, which hands out a
-view into the interpreter's memory, only LiteRT has: ``get_tensor`` and ``set_tensor`` copy.
+installed (docs/engines.md); ``engine`` says which of the two it is. docs/litert-compatibility.md
+lists member by member what is the same and what is not.
 
 An interpreter belongs to one thread at a time and to the process that made it; both are checked.
 """
@@ -155,7 +155,11 @@ class Interpreter:
         self.output_indices = self._engine.outputs
 
     def close(self) -> None:
-        """Gives up the memory. Any later use raises LifecycleError."""
+        """Gives up the memory. Any later use raises LifecycleError.
+
+        Raises:
+            LifecycleError: an array that ``tensor`` gave looks into it.
+        """
         self._engine.close()
 
     # ---- LiteRT's face ---------------------------------------------------------------------
@@ -164,6 +168,7 @@ class Interpreter:
         """Infers all shapes and plans the memory. Must come before ``invoke``.
 
         Raises:
+            LifecycleError: an array that ``tensor`` gave looks into the memory.
             MalformedModelError: shapes do not go together.
             ResourceError: the tensors need more than the limits allow.
             EngineError, UnsupportedOperatorError: LiteRT cannot run it.
@@ -200,14 +205,18 @@ class Interpreter:
         return self._engine.subgraphs()
 
     def set_tensor(self, tensor_index: int, value: Array) -> None:
-        """Copies ``value`` into a graph input.
+        """Copies ``value``, an array or what numpy makes one of, into an input.
+
+        The core takes values of variable tensors as well, and writes outputs to no effect.
 
         Raises:
-            InputError: not an input, another dtype, or another shape (also ValueError).
+            InputError: not such a tensor, another dtype, or another shape.
             LifecycleError: ``allocate_tensors`` has not been called.
         """
-        check_input(tensor_index, self.input_indices)
+        self._check_readable(tensor_index, 0)
         array = np.asarray(value)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
         check_value(self._engine.spec(tensor_index), array)
         self._engine.write(tensor_index, array)
 
@@ -215,13 +224,16 @@ class Interpreter:
         """Runs the model on what ``set_tensor`` left. The interpreter lock is free meanwhile.
 
         Raises:
-            LifecycleError: not allocated, in use by another thread, or in a forked child.
+            LifecycleError: not allocated, in use by another thread, in a forked child, or an array
+                that ``tensor`` gave looks into the memory.
+            MalformedModelError: what an operator cannot take, such as an index out of range.
             EngineError: LiteRT failed.
         """
         self._engine.invoke()
 
     def get_tensor(self, tensor_index: int, subgraph_index: int = 0) -> Array:
-        """A copy of a tensor: an output after ``invoke``, an input, or a constant.
+        """A copy of a tensor: an output after ``invoke``, an input, or a constant. One without
+        dimensions is a number, as LiteRT has it.
 
         Tensors in between share memory, so that what they hold after ``invoke`` is undefined,
         unless ``experimental_preserve_all_tensors`` was asked for.
@@ -234,16 +246,23 @@ class Interpreter:
         return self._engine.read(tensor_index, subgraph_index)
 
     def tensor(self, tensor_index: int) -> Callable[[], Array]:
-        """A function that gives a view into a tensor's memory, without a copy; LiteRT's alone.
+        """A function that gives a view into a tensor's memory, without a copy.
 
-        The view must be gone before the next ``allocate_tensors`` or ``invoke``.
+        Keep the function, not the view: while there is one, ``allocate_tensors``, ``invoke``,
+        ``resize_tensor_input``, ``close`` and signature runners raise LifecycleError. Views of
+        inputs, outputs and variables can be written; the core's of all others cannot.
 
         Raises:
-            ConfigurationError: of the core.
-            InputError: as ``get_tensor``.
+            InputError: of a protected model, neither input nor output. The function raises it when
+                there is no such tensor, and LifecycleError before ``allocate_tensors``.
         """
-        self._check_readable(tensor_index, 0)
-        return self._engine.view(tensor_index)
+        self._check_protected(tensor_index, 0)
+
+        def look() -> Array:
+            check_index(tensor_index)
+            return self._engine.view(tensor_index)()
+
+        return look
 
     def resize_tensor_input(
         self,
@@ -256,10 +275,10 @@ class Interpreter:
         With ``strict`` only dimensions that the shape signature marks with -1 may change.
 
         Raises:
-            InputError: not an input, or a shape that may not be (also ValueError).
+            InputError: not an input, or a shape that may not be.
+            LifecycleError: an array that ``tensor`` gave looks into the memory.
         """
-        shape = tuple(int(n) for n in tensor_size)
-        check_shape(shape)
+        shape = check_shape(tensor_size)
         check_input(input_index, self.input_indices)
         self._engine.resize(input_index, shape, strict=strict)
 
@@ -283,6 +302,42 @@ class Interpreter:
     def experimental_compress_quantization_zero_points(self) -> bool:
         """What was asked for."""
         return self._compressed
+
+    # ---- LiteRT's, undocumented: tools for models use them
+
+    def _get_tensor_details(self, tensor_index: int, subgraph_index: int) -> dict[str, Any]:
+        """As ``get_tensor_details``, of one tensor."""
+        self._check_readable(tensor_index, subgraph_index)
+        return self._engine.details(tensor_index, subgraph_index)
+
+    def _get_op_details(self, op_index: int) -> dict[str, Any]:
+        """``index``, ``op_name``; ``inputs``, ``outputs``: tensor indices as int32 arrays, -1 for
+        an absent one; ``operand_types``, ``result_types``: numpy types of those that are there.
+        """
+        found = self._engine.operators()
+        if not 0 <= op_index < len(found):
+            raise InputError("argument", f"expected one of {len(found)} operators, got {op_index}")
+        node = found[op_index]
+        types = [
+            [self._engine.details(i)["dtype"] for i in tensors if i >= 0]
+            for tensors in (node["inputs"], node["outputs"])
+        ]
+        return {
+            "index": int(op_index),
+            "op_name": node["name"],
+            "inputs": np.array(node["inputs"], np.int32),
+            "outputs": np.array(node["outputs"], np.int32),
+            "operand_types": types[0],
+            "result_types": types[1],
+        }
+
+    def _get_ops_details(self) -> list[dict[str, Any]]:
+        """Those of all operators of the main subgraph; nodes that delegates add are not listed."""
+        return [self._get_op_details(i) for i in range(len(self._engine.operators()))]
+
+    def _safe_to_run(self) -> bool:
+        """Whether no array looks into the memory."""
+        return not self._engine.viewed()
 
     # ---- ours ------------------------------------------------------------------------------
 
@@ -309,10 +364,13 @@ class Interpreter:
         return self._engine.memory()
 
     def _check_readable(self, tensor_index: int, subgraph_index: int) -> None:
+        self._check_protected(tensor_index, subgraph_index)
+        check_index(tensor_index)
+
+    def _check_protected(self, tensor_index: int, subgraph_index: int) -> None:
         ends = self.input_indices + self.output_indices
         if self._protected and (subgraph_index != 0 or tensor_index not in ends):
             raise InputError(
                 "protected",
                 f"expected an input or output of a protected model, got tensor {tensor_index}",
             )
-        check_index(tensor_index)

@@ -235,6 +235,14 @@ class _Opened:
         self.interpreter = None
 
 
+class _View:
+    """LiteRT's view of a tensor, and the bytes that it may look into."""
+
+    def __init__(self, opened: _Opened, array: Array) -> None:
+        self._opened, self._array = opened, array
+        self.__array_interface__ = array.__array_interface__
+
+
 class LiteRTEngine:
     """One line of execution in LiteRT."""
 
@@ -277,7 +285,18 @@ class LiteRTEngine:
             self._turn.release()
 
     def close(self) -> None:
+        # What another thread still runs stays until it is done.
+        if self._open is not None and self._turn.acquire(blocking=False):
+            try:
+                if not self._open.interpreter._safe_to_run():  # noqa: SLF001
+                    raise _referenced()
+            finally:
+                self._turn.release()
         self._open = None
+
+    def viewed(self) -> bool:
+        with self._entered() as opened:
+            return not opened.interpreter._safe_to_run()  # noqa: SLF001
 
     def allocate(self) -> None:
         self._specs.clear()
@@ -311,9 +330,12 @@ class LiteRTEngine:
             self._specs[index] = Spec(found["name"], found["dtype"], shape)
         return self._specs[index]
 
-    def details(self, index: int) -> dict[str, Any]:
-        with self._entered() as opened:
-            return _completed(opened.interpreter._get_tensor_details(index, 0))  # noqa: SLF001
+    def details(self, index: int, subgraph: int = 0) -> dict[str, Any]:
+        # LiteRT looks for tensors of subgraphs that are not there.
+        if not 0 <= subgraph < self.subgraphs():
+            raise InputError("tensor", f"expected a subgraph of the model, got {subgraph}")
+        with self._entered() as opened, _as_tensor(opened, f"tensor {index}"):
+            return _completed(opened.interpreter._get_tensor_details(index, subgraph))  # noqa: SLF001
 
     def all_details(self, subgraph: int) -> list[dict[str, Any]]:
         with self._entered() as opened, _as_tensor(opened, f"subgraph {subgraph}"):
@@ -323,6 +345,9 @@ class LiteRTEngine:
             return [_completed(each) for each in found]
 
     def write(self, index: int, array: Array) -> None:
+        # LiteRT would write to constants, too.
+        if index not in self.inputs + self.outputs:
+            raise InputError("tensor", f"expected an input, got tensor {index}")
         with self._entered(allocated=True) as opened:
             opened.interpreter.set_tensor(index, array)
 
@@ -337,8 +362,7 @@ class LiteRTEngine:
     def view(self, index: int) -> Callable[[], Array]:
         def look() -> Array:
             with self._entered(allocated=True) as opened, _as_tensor(opened, f"tensor {index}"):
-                found: Array = opened.interpreter.tensor(index)()
-                return found
+                return np.asarray(_View(opened, opened.interpreter.tensor(index)()))
 
         return look
 
@@ -435,13 +459,17 @@ def _as_tensor(opened: _Opened, what: str) -> Iterator[None]:
 
 def _refuse(opened: _Opened, error: Exception) -> NoReturn:
     if _views(error):
-        raise LifecycleError(
-            "referenced", "expected no array that looks into the interpreter's memory, got one"
-        ) from None
+        raise _referenced() from None
     text = _new(opened, error)
     if _UNSUPPORTED.search(text):
         raise _unsupported(text) from None
     raise EngineError("invoke", f"expected LiteRT to run the model, got: {text}") from None
+
+
+def _referenced() -> LifecycleError:
+    return LifecycleError(
+        "referenced", "expected no array that looks into the interpreter's memory, got one"
+    )
 
 
 def _views(error: Exception) -> bool:

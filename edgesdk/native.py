@@ -5,13 +5,13 @@ The only importer of ``_native``, which raises errors of edgesdk's own.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from edgesdk.engine import Spec, check_value
 from edgesdk.errors import (
-    ConfigurationError,
     InputError,
     LifecycleError,
     MalformedModelError,
@@ -37,13 +37,14 @@ if TYPE_CHECKING:
 LockedMemory = _native.LockedMemory
 Model = _native.Model
 
-# Element types by their number in the .tflite schema.
+# Element types by their number in the .tflite schema, as LiteRT names them in numpy.
 _DTYPES: dict[int, Any] = {
     0: np.float32,
     1: np.float16,
     2: np.int32,
     3: np.uint8,
     4: np.int64,
+    5: np.bytes_,
     6: np.bool_,
     7: np.int16,
     8: np.complex64,
@@ -51,9 +52,13 @@ _DTYPES: dict[int, Any] = {
     10: np.float64,
     11: np.complex128,
     12: np.uint64,
+    13: np.object_,
+    14: np.object_,
     15: np.uint32,
     16: np.uint16,
+    17: np.int8,
 }
+_INT4 = 17
 
 
 def machine() -> dict[str, object]:
@@ -111,7 +116,16 @@ class NativeEngine:
         return self._open
 
     def close(self) -> None:
+        if self._open is not None and self._open.views:
+            raise LifecycleError(
+                "referenced",
+                "expected no array that looks into the interpreter's memory, "
+                f"got {self._open.views}",
+            )
         self._open = None
+
+    def viewed(self) -> bool:
+        return self._core.views > 0
 
     def allocate(self) -> None:
         self._core.allocate()
@@ -154,21 +168,31 @@ class NativeEngine:
         return [self.details(i, subgraph) for i in range(count)]
 
     def write(self, index: int, array: Array) -> None:
+        _elements_of(self._core.tensor(index))
         self._core.write(index, _as_bytes(array))
 
     def read(self, index: int, subgraph: int) -> Array:
         self._check_subgraph(subgraph)
         info = self._core.tensor(index, subgraph)
-        array = np.empty(info["shape"], _dtype_of(info))
+        dtype = _elements_of(info)
+        if info["type"] == _INT4:
+            with self._core.view(index, subgraph) as memory:
+                return _unpacked(np.frombuffer(memory, np.uint8), info["shape"])
+        array = np.empty(info["shape"], dtype)
         self._core.read(index, _as_bytes(array), subgraph)
-        return array
+        # As LiteRT: a number where there are no dimensions.
+        return array if array.ndim else array[()]
 
     def view(self, index: int) -> Callable[[], Array]:
-        raise ConfigurationError(
-            "invalid",
-            f"expected get_tensor or set_tensor, which copy, got tensor({index}): the core gives "
-            "no views into its memory",
-        )
+        def look() -> Array:
+            # First: from here on neither shape nor place can change.
+            memory = self._core.view(index)
+            info = self._core.tensor(index)
+            if info["type"] == _INT4:
+                raise InputError("dtype", f"expected whole bytes in {info['name']!r}, got int4")
+            return np.frombuffer(memory, _elements_of(info)).reshape(info["shape"])
+
+        return look
 
     def reset_variables(self) -> None:
         self._core.reset()
@@ -179,8 +203,8 @@ class NativeEngine:
     def signatures(self) -> dict[str, dict[str, list[str]]]:
         return {
             each["key"]: {
-                "inputs": [name for name, _ in each["inputs"]],
-                "outputs": [name for name, _ in each["outputs"]],
+                "inputs": sorted(name for name, _ in each["inputs"]),
+                "outputs": sorted(name for name, _ in each["outputs"]),
             }
             for each in self._core.model.signatures()
         }
@@ -222,7 +246,8 @@ class NativeSignature:
 
     def __init__(self, engine: NativeEngine, info: _native.SignatureInfo) -> None:
         self._engine, self._subgraph = engine, info["subgraph"]
-        self._inputs, self._outputs = dict(info["inputs"]), dict(info["outputs"])
+        # LiteRT's order is that of the names.
+        self._inputs, self._outputs = (dict(sorted(info[k])) for k in ("inputs", "outputs"))
 
     def input_details(self) -> dict[str, dict[str, Any]]:
         return {name: self._engine.details(i, self._subgraph) for name, i in self._inputs.items()}
@@ -252,6 +277,19 @@ def _dtype_of(info: _native.TensorInfo) -> Any:  # noqa: ANN401 - a numpy scalar
             f"of {info['name']!r}",
         )
     return _DTYPES[info["type"]]
+
+
+def _elements_of(info: _native.TensorInfo) -> Any:  # noqa: ANN401 - a numpy scalar type
+    """The type of arrays that hold the tensor."""
+    if (found := _dtype_of(info)) in {np.bytes_, np.object_}:
+        raise InputError("dtype", f"expected numbers in {info['name']!r}, got type {info['type']}")
+    return found
+
+
+def _unpacked(packed: Array, shape: tuple[int, ...]) -> Array:
+    """int4, two in a byte and the first in the low half, as int8."""
+    halves = np.stack([packed << 4, packed & 0xF0], -1).view(np.int8) >> 4
+    return halves.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 def _as_bytes(array: Array) -> memoryview:

@@ -314,21 +314,27 @@ class Network:
 
     # ---- the whole
 
-    def build(self, *outputs, signature=None):
-        """The file. ``signature``: {name: tensor} of inputs and of outputs."""
+    def build(self, *outputs, signature=None, more_signatures=None):
+        """The file. ``signature``: {name: tensor} of inputs and of outputs; ``more_signatures``:
+        {key: (subgraph, inputs, outputs)}.
+        """
         self.graph.inputs = np.array(self.inputs, np.int32)
         self.graph.outputs = np.array(outputs, np.int32)
         if signature is not None:
-            made = schema.SignatureDefT()
-            made.signatureKey = b"serving_default"
-            made.subgraphIndex = 0
-            made.inputs, made.outputs = ([_entry(*e) for e in s.items()] for s in signature)
-            self.model.signatureDefs = [made]
+            named = {"serving_default": (0, *signature), **(more_signatures or {})}
+            self.model.signatureDefs = [_signature(key, *value) for key, value in named.items()]
         for code in self.model.operatorCodes:
             code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         builder = flatbuffers.Builder(1024)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+def _signature(key, subgraph, inputs, outputs):
+    made = schema.SignatureDefT()
+    made.signatureKey, made.subgraphIndex = key.encode(), subgraph
+    made.inputs, made.outputs = ([_entry(*e) for e in s.items()] for s in (inputs, outputs))
+    return made
 
 
 def _entry(name, tensor):

@@ -220,7 +220,7 @@ def test_both_obey_the_same_rules(tiny, engine):
     for use, reason in (
         (lambda: found.set_tensor(given, frame().astype(np.float32)), "dtype"),
         (lambda: found.set_tensor(given, frame((1, 9))), "shape"),
-        (lambda: found.set_tensor(wanted, frame()), "tensor"),
+        (lambda: found.set_tensor(1, found.get_tensor(1)), "tensor"),
         (lambda: found.get_tensor(99), "tensor"),
         (lambda: found.get_tensor(0, 5), "tensor"),
         (lambda: found.resize_tensor_input(given, [2, 8], strict=True), "shape"),
@@ -270,8 +270,9 @@ def test_tensors_in_between_can_be_kept(engine):
     )
 
 
-def test_views_look_into_litert_and_nothing_else(tiny):
-    found = made(tiny, engine="litert")
+@pytest.mark.parametrize("engine", ["native", "litert"])
+def test_views_look_into_the_interpreter(tiny, engine):
+    found = made(tiny, engine=engine)
     look = found.tensor(found.input_indices[0])
     look()[:] = frame()
     found.invoke()
@@ -281,10 +282,22 @@ def test_views_look_into_litert_and_nothing_else(tiny):
     with pytest.raises(LifecycleError) as caught:
         found.invoke()
     assert caught.value.reason == "referenced"
+    with pytest.raises(LifecycleError) as caught:
+        found.close()
+    assert caught.value.reason == "referenced"
+    assert not found._safe_to_run()
     del view
+    assert found._safe_to_run()
     found.invoke()
-    with pytest.raises(ConfigurationError):
-        made(tiny).tensor(0)
+    found.close()
+
+
+def test_a_view_of_litert_outlives_its_interpreter(tiny):
+    found = made(bytearray(tiny), engine="litert")
+    weights, expected = found.tensor(1)(), found.get_tensor(1)
+    del found
+    gc.collect()
+    assert np.array_equal(weights, expected)
 
 
 def test_what_litert_cannot_load_or_run():
