@@ -47,6 +47,7 @@ class Options:
     """
 
     delegates: tuple[object, ...] = ()
+    custom_op_registerers: tuple[str | Callable[..., object], ...] = ()
     op_resolver_type: OpResolverType = OpResolverType.AUTO
     preserve_all_tensors: bool = False
     disable_delegate_clustering: bool = False
@@ -71,6 +72,8 @@ class Options:
         """
         if self.delegates:
             return f"{len(self.delegates)} delegates"
+        if self.custom_op_registerers:
+            return f"{len(self.custom_op_registerers)} registerers of custom operators"
         if self.op_resolver_type not in {OpResolverType.AUTO, OpResolverType.BUILTIN}:
             return str(self.op_resolver_type)
         if self.default_delegate_latest_features:
@@ -78,8 +81,8 @@ class Options:
         return None
 
     def arguments(self) -> dict[str, object]:
-        """Those that are not LiteRT's defaults, as its arguments, without delegates and kernels."""
-        flags = fields(self)[2:]
+        """The flags that are not LiteRT's defaults, as its arguments."""
+        flags = [f for f in fields(self) if f.default is False]
         return {f"experimental_{f.name}": True for f in flags if getattr(self, f.name)}
 
 

@@ -33,7 +33,7 @@ from edgesdk.engine import (
 )
 from edgesdk.errors import ConfigurationError, InputError
 from edgesdk.limits import MODEL, ModelLimits
-from edgesdk.litert import Delegate, load_delegate
+from edgesdk.litertlibrary import Delegate, load_delegate
 from edgesdk.native import LockedMemory, machine, pack
 from edgesdk.signature import SignatureRunner, runner
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Delegate",
     "Interpreter",
+    "InterpreterWithCustomOps",
     "LockedMemory",
     "OpResolverType",
     "SignatureRunner",
@@ -78,6 +79,8 @@ class Interpreter:
         engine: ``"native"``, the core; ``"litert"``; or ``"auto"``, the core, and LiteRT for what
             the core does not run (docs/engines.md).
         delegates: another name of ``experimental_delegates``.
+        custom_op_registerers: for LiteRT: names of functions, or functions, that add kernels of
+            custom operators to its resolver, as its ``InterpreterWithCustomOps`` takes them.
         isa: kernel table by name (``machine()["isa"]``), by default the one measured fastest;
             with it, ``auto`` is the core.
         limits: bounds on what the file may ask for; with other ones than the default, ``auto`` is
@@ -107,6 +110,7 @@ class Interpreter:
         *,
         engine: EngineChoice = "auto",
         delegates: Sequence[object] | None = None,
+        custom_op_registerers: Sequence[str | Callable[..., object]] | None = None,
         isa: str | None = None,
         limits: ModelLimits = MODEL,
     ) -> None:
@@ -116,6 +120,7 @@ class Interpreter:
             )
         options = Options(
             delegates=tuple(delegates or experimental_delegates or ()),
+            custom_op_registerers=tuple(custom_op_registerers or ()),
             op_resolver_type=experimental_op_resolver_type,
             preserve_all_tensors=experimental_preserve_all_tensors,
             disable_delegate_clustering=experimental_disable_delegate_clustering,
@@ -374,3 +379,16 @@ class Interpreter:
                 "protected",
                 f"expected an input or output of a protected model, got tensor {tensor_index}",
             )
+
+
+class InterpreterWithCustomOps(Interpreter):
+    """LiteRT's name of an interpreter with ``custom_op_registerers``; without any it is the same as
+    ``Interpreter``.
+    """
+
+    def __init__(
+        self,
+        custom_op_registerers: Sequence[str | Callable[..., object]] | None = None,
+        **options: Any,  # noqa: ANN401 - those of Interpreter
+    ) -> None:
+        super().__init__(custom_op_registerers=custom_op_registerers, **options)

@@ -1,16 +1,13 @@
 """The engine ``litert``: LiteRT's own interpreter, from ai-edge-litert or from tflite-runtime.
 
-The only importer of either, and only when this engine is asked for. Their errors are ValueError
-and RuntimeError with a text; here they become edgesdk's own. LiteRT itself checks neither threads
-nor processes, and may crash or hang where an app gets them wrong; an engine checks both.
+Their errors are ValueError and RuntimeError with a text; here they become edgesdk's own. LiteRT
+itself checks neither threads nor processes, and may crash or hang where an app gets them wrong; an
+engine checks both.
 """
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import importlib.metadata
-import importlib.util
+import functools
 import os
 import re
 import threading
@@ -31,122 +28,20 @@ from edgesdk.errors import (
 )
 from edgesdk.flatbuffer import operator_versions, subgraph_count
 from edgesdk.limits import MODEL
+from edgesdk.litertlibrary import Delegate, library, text_of
 from edgesdk.lockedbytes import LockedBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import ModuleType
 
     from edgesdk import _native
     from edgesdk.engine import Array
 
-# The newer first; both are never needed.
-_LIBRARIES = {
-    "ai_edge_litert": "ai-edge-litert",
-    "tflite_runtime": "tflite-runtime",
-}
-_FIRST_NUMPY_WITHOUT_TFLITE_RUNTIME = 2
 _UNSUPPORTED = re.compile(
     r"didn't find op|unresolved custom op|op builtin_code out of range|registration failed"
     r"|not supported|unsupported",
     re.IGNORECASE,
 )
-_LONGEST_TEXT = 500
-
-
-def library() -> tuple[ModuleType, str]:
-    """LiteRT's module with Interpreter and load_delegate; its package's name and version.
-
-    Raises:
-        ConfigurationError: ``extra``: neither package is there, or NumPy is too new for
-            tflite-runtime. ``hint`` is the one line that mends it.
-    """
-    failures = []
-    for module, package in _LIBRARIES.items():
-        if importlib.util.find_spec(module) is None:
-            continue
-        version = importlib.metadata.version(package)
-        if module == "tflite_runtime":
-            _check_numpy(version)
-        try:
-            return importlib.import_module(f"{module}.interpreter"), f"{package} {version}"
-        except ImportError as error:
-            failures.append(f"{package} {version}: {error}")
-    raise ConfigurationError(
-        "extra",
-        "expected ai-edge-litert or tflite-runtime for the engine litert, got "
-        + ("; ".join(failures) or "neither"),
-        hint='pip install "edgesdk[litert]"',
-    )
-
-
-def _check_numpy(version: str) -> None:
-    """Before the import: what was built for NumPy 1 prints pages and ends in a SystemError."""
-    if int(np.__version__.split(".")[0]) >= _FIRST_NUMPY_WITHOUT_TFLITE_RUNTIME:
-        raise ConfigurationError(
-            "extra",
-            f"expected NumPy below 2 beside tflite-runtime {version}, got {np.__version__}",
-            hint="pip install 'numpy<2'",
-        )
-
-
-# ---- delegates
-
-
-class Delegate:
-    """A delegate's library and its options; ``load_delegate`` makes one.
-
-    Each interpreter gets a delegate of its own from it: the state that a delegate keeps is of one
-    graph. The first has been loaded already, so that a missing device shows at once.
-    """
-
-    def __init__(self, name: str, options: dict[str, object]) -> None:
-        self.name = name
-        self.options = options
-        self._ready = [self._load()]
-
-    def take(self) -> object:
-        """LiteRT's delegate, for one interpreter, which keeps it.
-
-        Raises:
-            ConfigurationError: ``delegate``.
-        """
-        try:
-            return self._ready.pop()
-        except IndexError:
-            return self._load()
-
-    def _load(self) -> object:
-        module, _ = library()
-        try:
-            found = ctypes.CDLL(self.name)
-            for function in ("create", "destroy"):
-                getattr(found, f"tflite_plugin_{function}_delegate")
-            return module.load_delegate(self.name, self.options)
-        except (OSError, AttributeError, ValueError, RuntimeError) as error:
-            raise ConfigurationError(
-                "delegate", f"expected a delegate in {self.name!r}, got {_text(error)}"
-            ) from None
-
-    def __repr__(self) -> str:
-        return f"<Delegate {self.name}>"
-
-
-def load_delegate(library: str, options: dict[str, object] | None = None) -> Delegate:
-    """A delegate for the engine litert, as LiteRT's function of this name.
-
-    Args:
-        library: name or path of a shared library with ``tflite_plugin_create_delegate`` and
-            ``tflite_plugin_destroy_delegate``.
-        options: what it understands; keys and values are given to it as strings.
-
-    Raises:
-        ConfigurationError: ``delegate``: there is no such library, it is none of a delegate, or
-            it refuses, for example as its device is missing (also ValueError). ``extra``: LiteRT
-            is not installed.
-    """
-    return Delegate(library, dict(options or {}))
-
 
 # ---- models
 
@@ -193,10 +88,13 @@ class LiteRTModel:
         """An interpreter of LiteRT's own."""
         module, _ = library()
         arguments = self.options.arguments()
+        make, custom = module.Interpreter, self.options.custom_op_registerers
+        if custom:
+            make = functools.partial(module.InterpreterWithCustomOps, list(custom))
         kernels = self.options.op_resolver_type.name
         delegates = [d.take() if isinstance(d, Delegate) else d for d in self.options.delegates]
         try:
-            return module.Interpreter(
+            return make(
                 model_content=self.content,
                 num_threads=threads,
                 experimental_delegates=delegates,
@@ -212,10 +110,10 @@ class LiteRTModel:
             self._refuse(error)
 
     def _refuse(self, error: Exception) -> NoReturn:
-        text = _text(error)
+        text = text_of(error)
         if _UNSUPPORTED.search(text):
             raise _unsupported(text) from None
-        if self.options.delegates:
+        if self.options.delegates or self.options.custom_op_registerers:
             raise EngineError("prepare", f"expected LiteRT to load the model, got: {text}")
         raise MalformedModelError(
             "malformed-model", f"expected a model that LiteRT loads, got: {text}"
@@ -480,11 +378,7 @@ def _new(opened: _Opened, error: Exception) -> str:
     """What LiteRT says now: its texts begin with all that it has said before."""
     text = str(error)
     before, opened.said = opened.said, text
-    return _text(text.removeprefix(before))
-
-
-def _text(error: object) -> str:
-    return " ".join(str(error).split())[:_LONGEST_TEXT] or type(error).__name__
+    return text_of(text.removeprefix(before))
 
 
 def _unsupported(text: str) -> UnsupportedOperatorError:

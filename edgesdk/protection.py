@@ -6,7 +6,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from edgesdk.litert import Delegate, LiteRTModel
+from edgesdk.litert import LiteRTModel
+from edgesdk.litertlibrary import Delegate
 
 if TYPE_CHECKING:
     from edgesdk.native import LockedMemory

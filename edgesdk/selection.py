@@ -27,6 +27,7 @@ from edgesdk.errors import (
 )
 from edgesdk.limits import MODEL, ModelLimits
 from edgesdk.litert import LiteRTModel
+from edgesdk.litertlibrary import Delegate
 from edgesdk.native import NativeEngine
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def renewable(delegates: Iterable[object]) -> tuple[object, ...]:
     """
     found = tuple(delegates)
     for each in found:
-        if not isinstance(each, litert.Delegate):
+        if not isinstance(each, Delegate):
             raise ConfigurationError(
                 "invalid",
                 "expected delegates from edgesdk.interpreter.load_delegate, got "

@@ -29,7 +29,12 @@ from edgesdk.errors import (
     MalformedModelError,
     UnsupportedOperatorError,
 )
-from edgesdk.interpreter import Interpreter, OpResolverType, load_delegate
+from edgesdk.interpreter import (
+    Interpreter,
+    InterpreterWithCustomOps,
+    OpResolverType,
+    load_delegate,
+)
 from edgesdk.limits import ModelLimits
 from edgesdk.litert import LiteRTModel
 from edgesdk.lockedbytes import LockedBytes
@@ -298,6 +303,20 @@ def test_a_view_of_litert_outlives_its_interpreter(tiny):
     del found
     gc.collect()
     assert np.array_equal(weights, expected)
+
+
+def test_custom_operators_are_litert_s(tiny):
+    resolvers = []
+    found = InterpreterWithCustomOps([resolvers.append], model_content=tiny)
+    found.allocate_tensors()
+    assert found.engine == "litert"
+    assert len(resolvers) == 1
+    assert np.array_equal(run(found, frame()), run(made(tiny), frame()))
+    assert InterpreterWithCustomOps(model_content=tiny).engine == "native"
+    with pytest.raises(EngineError, match="NoSuchRegisterer"):
+        InterpreterWithCustomOps(["NoSuchRegisterer"], model_content=tiny)
+    with pytest.raises(ConfigurationError, match="registerers"):
+        Interpreter(model_content=tiny, engine="native", custom_op_registerers=[resolvers.append])
 
 
 def test_what_litert_cannot_load_or_run():
@@ -601,10 +620,10 @@ import sys
 import numpy as np
 from edgesdk.errors import ConfigurationError
 from edgesdk.interpreter import Interpreter, load_delegate
-from edgesdk import litert
+from edgesdk import litertlibrary
 path, library = sys.argv[1:]
 try:
-    name = litert.library()[1]
+    name = litertlibrary.library()[1]
     delegates = [load_delegate(library)]
     answers = []
     for options in ({"engine": "native"}, {"engine": "litert"}, {"delegates": delegates}):
@@ -666,4 +685,4 @@ def test_tflite_runtime_is_that_engine_too(tmp_path, delegate):
 
 
 def test_the_newer_of_the_two_is_preferred():
-    assert importlib.import_module("edgesdk.litert").library()[1] == "ai-edge-litert 2.3.0"
+    assert importlib.import_module("edgesdk.litertlibrary").library()[1] == "ai-edge-litert 2.3.0"
