@@ -51,6 +51,12 @@ edge_status edge_callee_read(edge_compiler *c, const edge_node *node, uint32_t f
                           (long long)callee->input_count, (long long)*subgraph, (long long)given);
   }
   EDGE_TRY(check_types(c, node, node->inputs + first, callee, callee->inputs, given, "input"));
+  if (callee->repeats_input) {
+    /* It would have two values at once. */
+    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
+                          "expected subgraph %lld to list each input once, got one twice",
+                          (long long)*subgraph);
+  }
   if (!outputs) return EDGE_OK;
   if (callee->output_count != node->output_count) {
     return edge_node_fail(
@@ -99,18 +105,20 @@ edge_status edge_call_outputs(edge_planner *planner, int32_t subgraph, edge_regi
   return EDGE_OK;
 }
 
+static bool same_shape(const int32_t *a, int32_t a_rank, const int32_t *b, int32_t b_rank) {
+  /* A number is as good as a list of one. */
+  if (a_rank <= 1 && b_rank <= 1 && edge_count(a, 0, a_rank) == 1 &&
+      edge_count(b, 0, b_rank) == 1) {
+    return true;
+  }
+  return a_rank == b_rank && memcmp(a, b, (size_t)a_rank * sizeof *a) == 0;
+}
+
 bool edge_same_shapes(const edge_bundle *a, const edge_bundle *b) {
   for (int32_t i = 0; i < a->count; i++) {
     const struct edge_value *x = &a->values[i];
     const struct edge_value *y = &b->values[i];
-    /* A number is as good as a list of one. */
-    if (x->rank <= 1 && y->rank <= 1 && edge_count(x->shape, 0, x->rank) == 1 &&
-        edge_count(y->shape, 0, y->rank) == 1) {
-      continue;
-    }
-    if (x->rank != y->rank || memcmp(x->shape, y->shape, (size_t)x->rank * sizeof *x->shape) != 0) {
-      return false;
-    }
+    if (!same_shape(x->shape, x->rank, y->shape, y->rank)) return false;
   }
   return true;
 }
@@ -179,8 +187,9 @@ edge_status edge_call_deliver(edge_planner *planner, const edge_step *step,
                               const edge_bundle *outputs) {
   for (int32_t i = 0; i < outputs->count; i++) {
     const edge_view *view = &planner->frame->views[step->node->outputs[i]];
-    if (view->bytes != outputs->values[i].bytes) return EDGE_DEFERRED;
-    if (view->bytes > 0) memcpy(view->data, outputs->values[i].data, view->bytes);
+    const struct edge_value *value = &outputs->values[i];
+    if (!same_shape(view->shape, view->rank, value->shape, value->rank)) return EDGE_DEFERRED;
+    if (view->bytes > 0) memcpy(view->data, value->data, view->bytes);
   }
   return EDGE_OK;
 }
@@ -190,7 +199,7 @@ edge_status edge_call_fetch(edge_planner *planner, const edge_step *step, int32_
   for (int32_t i = 0; i < step->node->output_count; i++) {
     const edge_view *from = &callee->views[callee->graph->outputs[i]];
     const edge_view *to = &planner->frame->views[step->node->outputs[i]];
-    if (from->bytes != to->bytes) return EDGE_DEFERRED;
+    if (!same_shape(from->shape, from->rank, to->shape, to->rank)) return EDGE_DEFERRED;
     if (to->bytes > 0) memcpy(to->data, from->data, to->bytes);
   }
   return EDGE_OK;

@@ -39,7 +39,7 @@ edge_status edge_call_run(edge_planner *planner, const edge_step *step, int32_t 
 /* Sets the step's output shapes. */
 edge_status edge_call_set_shapes(edge_planner *planner, const edge_step *step,
                                  const edge_bundle *outputs);
-/* Copies values to the step's outputs; EDGE_DEFERRED where a size is not the planned one. */
+/* Copies values to the step's outputs; EDGE_DEFERRED where a shape is not the planned one. */
 edge_status edge_call_deliver(edge_planner *planner, const edge_step *step,
                               const edge_bundle *outputs);
 /* The same, straight from a subgraph that has just run. */

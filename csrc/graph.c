@@ -278,7 +278,10 @@ static edge_status read_graph_lists(edge_reader *r, const edge_table *subgraph) 
                         graph - r->model->graphs, 0, &graph->outputs, &graph->output_count));
   graph->roles = edge_reader_array(r, (uint64_t)graph->tensor_count, sizeof *graph->roles);
   if (graph->roles == NULL) return edge_no_memory(r->error);
-  for (int32_t i = 0; i < graph->input_count; i++) graph->roles[graph->inputs[i]] = 1;
+  for (int32_t i = 0; i < graph->input_count; i++) {
+    graph->repeats_input |= graph->roles[graph->inputs[i]] != 0;
+    graph->roles[graph->inputs[i]] = 1;
+  }
   for (int32_t i = 0; i < graph->output_count; i++) graph->roles[graph->outputs[i]] = 1;
   for (int32_t i = 0; i < graph->input_count; i++) {
     if (graph->tensors[graph->inputs[i]].data != NULL) {

@@ -116,6 +116,7 @@ typedef struct edge_graph {
   int32_t input_count;
   int32_t output_count;
   uint8_t *roles; /* [tensor_count], not 0: a graph input or output */
+  bool repeats_input;
 } edge_graph;
 
 struct edge_model {

@@ -184,6 +184,7 @@ edge_status edge_frame_resize(edge_frame *frame, int32_t tensor, const int32_t *
   }
   edge_plan_drop(frame);
   view->rank = rank;
+  memset(view->shape, 0, sizeof view->shape);
   if (rank > 0) memcpy(view->shape, shape, (size_t)rank * sizeof *shape);
   view->bytes = edge_type_size(frame->graph->tensors[tensor].type) ? bytes : 0;
   return EDGE_OK;

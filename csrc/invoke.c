@@ -21,14 +21,14 @@ edge_status edge_frame_run(edge_frame *frame, edge_error *error) {
     if (segment < frame->segment_count && frame->segments[segment].first == i) {
       /* Its shape was not known while planning: asked again, now that its inputs are there. */
       EDGE_TRY(edge_plan_from(frame, i, error));
-      segment++;
     }
-    if (!step->runs) continue;
-    if (step->node->op->run != NULL) {
+    if (step->runs && step->node->op->run != NULL) {
       step->node->op->run(frame, step);
-    } else {
+    } else if (step->runs) {
       EDGE_TRY(perform(frame, step, error));
     }
+    /* perform() may have begun a segment here as well. */
+    while (segment < frame->segment_count && frame->segments[segment].first <= i) segment++;
   }
   return EDGE_OK;
 }

@@ -30,6 +30,7 @@ edge_status edge_set_shape(edge_planner *planner, const edge_step *step, int32_t
     }
     view->shape[d] = shape[d];
   }
+  for (int32_t d = rank; d < EDGE_MAX_RANK; d++) view->shape[d] = 0;
   if (edge_shape_bytes(shape, rank, edge_type_size(tensor->type), most, &view->bytes)) {
     return EDGE_OK;
   }
@@ -161,6 +162,18 @@ static void forget_outputs(edge_frame *frame, int32_t step) {
   }
 }
 
+/* Steps from `from` on that have no plan: they do not run, and their outputs cannot be read. */
+static void forget_steps(edge_frame *frame, int32_t from) {
+  for (int32_t s = from; s < frame->graph->node_count; s++) {
+    const edge_node *node = frame->steps[s].node;
+    frame->steps[s] = (edge_step){.node = node};
+    forget_outputs(frame, s);
+    for (int32_t i = 0; !node->folded && i < node->output_count; i++) {
+      frame->views[node->outputs[i]].bytes = 0;
+    }
+  }
+}
+
 /* Shapes from step `from` on; *end is the first step that could not tell. */
 static edge_status infer_shapes(edge_planner *planner, int32_t from, int32_t *end) {
   edge_frame *frame = planner->frame;
@@ -174,12 +187,7 @@ static edge_status infer_shapes(edge_planner *planner, int32_t from, int32_t *en
     if (status != EDGE_OK) return status;
     if (can_compute(frame, step)) EDGE_TRY(compute_now(planner, step));
   }
-  for (int32_t s = *end; s < count; s++) {
-    const edge_node *node = &frame->graph->nodes[s];
-    for (int32_t i = 0; !node->folded && i < node->output_count; i++) {
-      frame->views[node->outputs[i]].bytes = 0;
-    }
-  }
+  forget_steps(frame, *end);
   return EDGE_OK;
 }
 
@@ -300,18 +308,30 @@ static edge_segment *planned_segment(const edge_frame *frame, int32_t first) {
   return NULL;
 }
 
+/* Leaves the steps from `first` on without a plan: the next run asks for one there. */
+static void plan_none(edge_frame *frame, int32_t first) {
+  drop_segments(frame, 1, first);
+  forget_steps(frame, first);
+  /* There is room for it: either one was there a moment ago, or the frame is planned anew. */
+  edge_error unheard;
+  if (append_segment(frame, first, (edge_region){0}, &unheard) != EDGE_OK) edge_plan_drop(frame);
+}
+
 /* Everything from `first` on, whose shape is known and whose state lies in `head`. */
 static edge_status plan_again(edge_frame *frame, int32_t first, edge_region head,
                               edge_error *error) {
   drop_segments(frame, 1, first);
   EDGE_TRY(append_segment(frame, first, head, error));
   forget_outputs(frame, first);
-  const edge_status status = plan_segment(frame, first + 1, error);
-  if (status == EDGE_OK) return EDGE_OK;
-  /* The next run comes here again. */
-  drop_segments(frame, 1, first);
-  const edge_status again = append_segment(frame, first, (edge_region){0}, error);
-  return again == EDGE_OK ? status : again;
+  return plan_segment(frame, first + 1, error);
+}
+
+/* Asks step `first` for its shape. */
+static edge_status ask_again(edge_planner *planner, edge_step *step) {
+  const edge_status status = ask_shape(planner, step);
+  if (status != EDGE_DEFERRED) return status;
+  return edge_step_fail(planner, step, EDGE_UNSUPPORTED_OPERATOR,
+                        "expected inputs that say the output's shape, got others");
 }
 
 edge_status edge_plan_from(edge_frame *frame, int32_t first, edge_error *error) {
@@ -326,20 +346,18 @@ edge_status edge_plan_from(edge_frame *frame, int32_t first, edge_error *error) 
   for (int32_t i = 0; comparable && i < step->node->output_count; i++) {
     before[i] = frame->views[step->node->outputs[i]];
   }
-  edge_status status = ask_shape(&planner, step);
-  if (status == EDGE_DEFERRED) {
-    status = edge_step_fail(&planner, step, EDGE_UNSUPPORTED_OPERATOR,
-                            "expected inputs that say the output's shape, got others");
-  }
+  edge_status status = ask_again(&planner, step);
   if (status != EDGE_OK) {
     edge_region_release(&head);
-    return status;
-  }
-  if (comparable && step->scratch_size == old.scratch_size && same_outputs(frame, step, before)) {
+  } else if (comparable && step->scratch_size == old.scratch_size &&
+             same_outputs(frame, step, before)) {
     edge_region_release(&segment->head);
     segment->head = head;
     step->scratch = old.scratch;
     return EDGE_OK;
+  } else {
+    status = plan_again(frame, first, head, error);
   }
-  return plan_again(frame, first, head, error);
+  if (status != EDGE_OK) plan_none(frame, first);
+  return status;
 }

@@ -8,6 +8,7 @@
  * Source: XNNPACK src/indirection.c and src/s8-ibilinear; tflite/kernels/resize_bilinear.cc,
  * resize_nearest_neighbor.cc, internal/reference and internal/optimized; docs/numerics.md.
  */
+#include "../movement.h"
 #include "../operators.h"
 #include "../rules.h"
 
@@ -289,14 +290,8 @@ static const resize_place *plan_places(edge_planner *planner, const resize_param
 
 static edge_status read_size(edge_planner *planner, const edge_step *step, int32_t *height,
                              int32_t *width) {
-  const edge_view *view = edge_view_in(planner, step, 1);
-  if (view->rank != 1 || view->shape[0] != 2) {
-    return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                          "expected a size of 2 entries, got %lld",
-                          (long long)edge_count(view->shape, 0, view->rank));
-  }
-  const int32_t *size = edge_values_in(planner, step, 1);
-  if (size == NULL) return EDGE_DEFERRED;
+  int32_t size[2];
+  EDGE_TRY(edge_exact_list_in(planner, step, 1, 2, size));
   *height = size[0];
   *width = size[1];
   if (*height > 0 && *width > 0) return EDGE_OK;

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../movement.h"
 #include "../operators.h"
 
 typedef struct complex {
@@ -57,15 +58,8 @@ static bool is_power(int32_t value) {
 }
 
 static edge_status read_lengths(edge_planner *planner, const edge_step *step, int32_t *lengths) {
-  const edge_view *view = edge_view_in(planner, step, 1);
-  const void *values = edge_values_in(planner, step, 1);
-  if (values == NULL) return EDGE_DEFERRED;
-  if (view->rank != 1 || view->shape[0] != 2) {
-    return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL, "expected 2 lengths, got %lld",
-                          (long long)view->shape[0]);
-  }
+  EDGE_TRY(edge_exact_list_in(planner, step, 1, 2, lengths));
   for (int32_t i = 0; i < 2; i++) {
-    lengths[i] = edge_value_at(planner, step, 1, values, i);
     if (is_power(lengths[i])) continue;
     return edge_step_fail(planner, step, EDGE_UNSUPPORTED_OPERATOR,
                           "expected lengths that are powers of two, got %lld",

@@ -153,6 +153,7 @@ static edge_status dense_shape(edge_planner *planner, edge_step *step) {
   bool ok = indices->rank <= 2 && rank == (indices->rank == 2 ? indices->shape[1] : 1);
   ok = ok && (values->rank == 0 || (values->rank == 1 && values->shape[0] == places));
   ok = ok && edge_count(absent->shape, 0, absent->rank) == 1;
+  ok = ok && (rank > 0 || places <= 1); /* entries of no dimensions would take no bytes, but time */
   if (ok) return edge_set_shape(planner, step, 0, rank, shape);
   return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                         "expected an index for each of %lld dimensions and a value for each of "

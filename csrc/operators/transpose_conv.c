@@ -8,6 +8,7 @@
  * Source: tflite/kernels/transpose_conv.cc, internal/optimized/integer_ops/transpose_conv.h,
  * internal/optimized/optimized_ops.h; XNNPACK src/operators/deconvolution-nhwc.c; docs/numerics.md.
  */
+#include "../movement.h"
 #include "../operators.h"
 #include "../scatter.h"
 #include "../window.h"
@@ -369,14 +370,8 @@ static edge_status deconv_shape(edge_planner *planner, edge_step *step) {
   const deconv_params *p = step->node->params;
   const edge_view *input = edge_view_in(planner, step, INPUT);
   EDGE_TRY(edge_expect_image(planner, step, input, p->scatter.channels));
-  const edge_view *wanted = edge_view_in(planner, step, OUTPUT_SHAPE);
-  if (wanted->rank != 1 || wanted->shape[0] != 4) {
-    return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                          "expected an output shape of 4 entries, got %lld",
-                          (long long)edge_view_in(planner, step, OUTPUT_SHAPE)->shape[0]);
-  }
-  const int32_t *shape = edge_values_in(planner, step, OUTPUT_SHAPE);
-  if (shape == NULL) return EDGE_DEFERRED;
+  int32_t shape[4];
+  EDGE_TRY(edge_exact_list_in(planner, step, OUTPUT_SHAPE, 4, shape));
   if (shape[0] != input->shape[0] || shape[3] != p->scatter.outputs) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                           "expected an output of %lld images with %lld channels, got %lld with "
