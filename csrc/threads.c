@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE /* posix_memalign */
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "internal.h"
@@ -92,11 +93,23 @@ static void wake_all(edge_pool *pool) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
+/* Signals are for the threads of the program that uses the core: a handler of it must not run on a
+ * worker. A thread begins with the mask of the one that makes it. */
+static int create_without_signals(pthread_t *thread, edge_worker *worker) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return -1;
+  const int status = pthread_create(thread, NULL, worker_main, worker);
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return status;
+}
+
 static bool worker_start(edge_pool *pool, uint32_t index) {
   edge_worker *worker = malloc(sizeof *worker);
   if (worker == NULL) return false;
   *worker = (edge_worker){pool, index};
-  if (pthread_create(&pool->threads[index - 1], NULL, worker_main, worker) == 0) return true;
+  if (create_without_signals(&pool->threads[index - 1], worker) == 0) return true;
   free(worker);
   return false;
 }
