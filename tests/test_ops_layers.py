@@ -343,7 +343,10 @@ def test_an_image_whose_shape_the_file_leaves_open(operator, kind):
 def test_an_empty_batch_gives_an_empty_output(operator, kind):
     content = Layer(operator, kind, np.random.default_rng(3)).build()
     shapes = []
-    for made in (Interpreter(model_content=content, engine="native"), litert.Interpreter(model_content=content)):
+    for made in (
+        Interpreter(model_content=content, engine="native"),
+        litert.Interpreter(model_content=content),
+    ):
         detail = made.get_input_details()[0]
         made.resize_tensor_input(detail["index"], [0, *detail["shape"][1:]])
         made.allocate_tensors()
