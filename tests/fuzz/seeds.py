@@ -39,8 +39,8 @@ def operators():
     return {*named, *re.findall(r'^EDGE_CUSTOM\("(\w+)"', text, re.MULTILINE)}
 
 
-def kinds(content):
-    """(operator, type of its first operand) of every operator of a model."""
+def uses(content):
+    """(operator, types of its operands, -1 where there is none) of every operator of a model."""
     model = schema.Model.GetRootAs(content)
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for node in map(graph.Operators, range(graph.OperatorsLength())):
@@ -49,8 +49,13 @@ def kinds(content):
             name = NAMES.get(number, str(number))
             if name == "CUSTOM":
                 name = code.CustomCode().decode()
-            first = [*(node.Inputs(i) for i in range(node.InputsLength())), -1][0]
-            yield name, graph.Tensors(first).Type() if first >= 0 else -1
+            operands = [node.Inputs(i) for i in range(node.InputsLength())]
+            yield name, [graph.Tensors(i).Type() if i >= 0 else -1 for i in operands]
+
+
+def kinds(content):
+    """(operator, type of its first operand) of every operator of a model."""
+    return [(name, types[0] if types else -1) for name, types in uses(content)]
 
 
 class Collector:
@@ -73,8 +78,8 @@ class Collector:
         items[:] = [item for item in items if "hostile" not in item.nodeid]
 
 
-def collect():
-    collector = Collector()
+def collect(collector):
+    """Runs the tests of operators; the collector is given what they have the core load."""
     load = Interpreter.__init__
 
     def load_and_keep(self, *args, **options):
@@ -90,14 +95,14 @@ def collect():
         pytest.main([*arguments, *map(str, FILES)], plugins=[collector])
     finally:
         Interpreter.__init__ = load
+    missing = operators() - {name for name, _ in collector.found}
+    if missing:
+        sys.exit(f"expected a model of each operator in the tests, got none of {sorted(missing)}")
     return collector.found
 
 
 def main(folder):
-    found = collect()
-    missing = operators() - {name for name, _ in found}
-    if missing:
-        sys.exit(f"seeds: expected a model of each operator, got none of {sorted(missing)}")
+    found = collect(Collector())
     for (name, kind), content in found.items():
         Path(folder, f"{name.lower()}_{kind}.tflite").write_bytes(content)
     Path(folder, "every_operator.tflite").write_bytes(networks.every_operator())
