@@ -132,13 +132,14 @@ static edge_status read_constant(edge_reader *r, const edge_table *table, edge_t
   }
   tensor->is_constant = true;
   if (tensor->sparsity.present) return EDGE_OK; /* sparse.c checks what it expands */
-  if (tensor->data_size < wanted) {
+  const bool counted = edge_type_size(tensor->type) != 0 || tensor->type == EDGE_INT4;
+  /* More bytes than the shape says mean that one of both is wrong; LiteRT refuses them as well. */
+  if (counted && tensor->data_size != wanted) {
     return edge_fail(r->error, EDGE_MALFORMED_MODEL,
                      "tensor %lld: expected %llu bytes of %s in buffer %lld, got %llu", index,
                      (unsigned long long)wanted, edge_type_name(tensor->type), (long long)buffer,
                      (unsigned long long)tensor->data_size);
   }
-  if (edge_type_size(tensor->type) != 0) tensor->data_size = wanted;
   return EDGE_OK;
 }
 

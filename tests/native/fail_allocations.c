@@ -138,6 +138,17 @@ static edge_status run(edge_interpreter *interpreter, const edge_model_info *inf
   return EDGE_OK;
 }
 
+/* Runs once more what has failed for want of memory: what was refused once is there by now. */
+static edge_status run_or_recover(edge_interpreter *interpreter, const edge_model_info *info,
+                                  uint64_t *sum, edge_error *error) {
+  const edge_status status = run(interpreter, info, sum, error);
+  if (status != EDGE_OUT_OF_MEMORY || fail_for_ever) return status;
+  edge_error again = {0};
+  uint64_t unused = 0;
+  if (run(interpreter, info, &unused, &again) != EDGE_OK) die("did not recover", &again);
+  return status;
+}
+
 /* Twice; being resized, though to the same shape, drops the first plan. */
 static edge_status use(edge_model *model, uint64_t *sum, edge_error *error) {
   edge_model_info info;
@@ -146,7 +157,7 @@ static edge_status use(edge_model *model, uint64_t *sum, edge_error *error) {
   TRY(edge_model_describe(model, 0, &info, error));
   TRY(edge_interpreter_create(model, &(edge_interpreter_options){.threads = 2}, &interpreter,
                               error));
-  edge_status status = run(interpreter, &info, sum, error);
+  edge_status status = run_or_recover(interpreter, &info, sum, error);
   if (status == EDGE_OK) {
     status = edge_interpreter_tensor(interpreter, 0, info.inputs[0], &tensor, error);
   }
@@ -154,7 +165,7 @@ static edge_status use(edge_model *model, uint64_t *sum, edge_error *error) {
     status =
         edge_interpreter_resize(interpreter, 0, info.inputs[0], tensor.shape, tensor.rank, error);
   }
-  if (status == EDGE_OK) status = run(interpreter, &info, sum, error);
+  if (status == EDGE_OK) status = run_or_recover(interpreter, &info, sum, error);
   edge_interpreter_release(interpreter);
   return status;
 }
