@@ -109,6 +109,14 @@ static edge_status read_width(edge_compiler *c, const edge_node *node, const edg
 
 /* ---- which rule ---------------------------------------------------------------------------- */
 
+/* The delegate wants shapes that it can work with in the file, which may leave them open. */
+static bool has_images(edge_compiler *c, const edge_node *node) {
+  const edge_tensor *input = edge_node_input(c, node, 0);
+  const edge_tensor *output = edge_node_output(c, node, 0);
+  return input->rank == 4 && edge_stored_count(input) > 0 && output->rank == 4 &&
+         edge_stored_count(output) > 0;
+}
+
 static bool xnn_integers(edge_compiler *c, const edge_node *node, const edge_layer *layer,
                          const edge_arithmetic *a) {
   const edge_tensor *weights = edge_node_input(c, node, 1);
@@ -118,14 +126,11 @@ static bool xnn_integers(edge_compiler *c, const edge_node *node, const edge_lay
   if (a->type == EDGE_INT8 && a->weights_zero_point != 0) return false;
   if (weights->type == EDGE_INT4 && (!layer->dense || weights->shape[1] % 2 != 0)) return false;
   if (layer->dense && node->version == 8) return false;
+  if (!layer->dense && !has_images(c, node)) return false;
   return edge_xnn_activation(edge_node_input(c, node, 0)) &&
          edge_xnn_activation(edge_node_output(c, node, 0)) &&
          (layer->dense ? edge_xnn_dense_weights(weights, bias) : edge_xnn_weights(weights, bias)) &&
          edge_xnn_scales(weights, a->input.scale, a->output.scale);
-}
-
-static bool is_image(const edge_tensor *tensor) {
-  return tensor->rank == 4 && edge_stored_count(tensor) > 0;
 }
 
 /* Whether XNNPACK quantizes float32 inputs itself. */
@@ -139,9 +144,7 @@ static bool xnn_dynamic(edge_compiler *c, const edge_node *node, const edge_laye
   if (layer->dense) {
     return node->version != 8 && (weights->type != EDGE_INT4 || weights->shape[1] % 2 == 0);
   }
-  /* The delegate wants shapes that it can work with in the file. */
-  return weights->type == EDGE_INT8 && bias != NULL && bias->rank == 1 &&
-         is_image(edge_node_input(c, node, 0)) && is_image(edge_node_output(c, node, 0));
+  return weights->type == EDGE_INT8 && bias != NULL && bias->rank == 1 && has_images(c, node);
 }
 
 static bool scales_differ(const edge_tensor *tensor) {
