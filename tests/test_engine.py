@@ -173,7 +173,7 @@ def test_plain_models_have_the_same_choice(tmp_path):
     with edgesdk.load_unprotected(path) as model:
         assert model.engine == "litert"
         assert model.protection_level.level == "none"
-        assert model.run(np.zeros((1, 4), np.int32)).dtype == np.float32
+        assert model.run(np.zeros((1, 4), np.int32)).dtype == np.int32
     with pytest.raises(UnsupportedOperatorError):
         edgesdk.load_unprotected(path, engine="native")
     with edgesdk.load_unprotected(DIGITS, engine="litert") as model:
