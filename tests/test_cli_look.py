@@ -195,7 +195,9 @@ def test_inspect_says_what_is_wrong(workshop, name, code, line):
     (folder / "forged.pub").write_bytes(text[: end - 4] + b"AAAA" + text[end:])
     net = networks.Network(1)
     x = net.input([1, 4])
-    (folder / "unsupported.tflite").write_bytes(net.build(net.unary("ELU", x, version=1)))
+    (folder / "unsupported.tflite").write_bytes(
+        net.build(net.unary("STABLEHLO_TANH", x, version=1))
+    )
     workshop.refuses("inspect", name, code=code, line=line)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
 
+from edgesdk.errors import EdgeError
 from edgesdk.interpreter import Interpreter
 from fixtures_core import ISAS, NETWORKS, network, public_data
 
@@ -114,22 +115,25 @@ def test_mlperf_tiny(name):
 
 
 @pytest.mark.slow
-def test_every_real_and_generated_model_that_the_core_loads():
-    """All files of the test data folder; what the core does not run yet, it must refuse by name."""
+def test_every_generated_integer_network():
+    """All of the test data folder's; the other files are for `make conformance`."""
     equal = 0
-    for path in sorted(public_data("models").rglob("*.tflite")):
+    for path in sorted(public_data("models/generated").glob("*.tflite")):
+        if "float" in path.name or "dynrange" in path.name:
+            continue
         content = path.read_bytes()
         try:
-            Interpreter(model_content=content, engine="native").allocate_tensors()
-        except Exception as error:  # noqa: BLE001 - any other than ours fails the test
-            assert type(error).__module__ == "edgesdk.errors", (path.name, error)
-            continue
-        frames = inputs_for(Interpreter(model_content=content).get_input_details(), 2, 2)
-        expected = run_all(reference(content), frames)
-        made = Interpreter(model_content=content, num_threads=2, engine="native")
-        came = run_all(made, frames)
-        for ours, theirs in zip(came, expected, strict=True):
+            made = Interpreter(model_content=content, num_threads=2, engine="native")
+            made.allocate_tensors()
+        except EdgeError:
+            continue  # what LiteRT refuses as well, or runs without meaning: docs/conformance.md
+        frames = inputs_for(made.get_input_details(), 2, 2)
+        for ours, theirs in zip(
+            run_all(made, frames), run_all(reference(content), frames), strict=True
+        ):
             for a, b in zip(ours, theirs, strict=True):
-                assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), path.name
+                # Operators of floats among those of integers: the order of sums is each engine's.
+                slack = 1e-5 * np.abs(b).max(initial=0) if a.dtype.kind == "f" else 0
+                assert np.allclose(a, b, rtol=0, atol=slack, equal_nan=True), path.name
         equal += 1
-    assert equal > 100
+    assert equal > 240

@@ -75,8 +75,8 @@ def test_lengths_may_be_computed():
         ((4, 4), (4, 6), "powers of two, got 6"),
         ((4, 4), (0, 4), "powers of two, got 0"),
         ((4, 4), (3, 4), "powers of two, got 3"),
-        ((4, 4), (4, 4, 4), "2 lengths, got 3"),
-        ((4, 4), (4,), "2 lengths, got 1"),
+        ((4, 4), (4, 4, 4), "expected 2 entries as input 1, got 3"),
+        ((4, 4), (4,), "expected 2 entries as input 1, got 1"),
         ((4, 4), (2**30, 2**30), "expected"),
     ],
 )

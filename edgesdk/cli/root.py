@@ -213,7 +213,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Use a model": {
         "verify": Entry("Check a bundle as a device would.", "edgesdk.cli.verify:verify"),
         "run": Entry("Run a model on an input.", "edgesdk.cli.run:run"),
-        "compare": Entry("Compare a model's numbers with LiteRT's.", "edgesdk.cli.compare:compare"),
+        "compare": Entry(
+            "Compare a .tflite model's numbers with LiteRT's.", "edgesdk.cli.compare:compare"
+        ),
         "bench": Entry("Time a model on this machine.", "edgesdk.cli.bench:bench"),
     },
     "Look": {
