@@ -150,7 +150,7 @@ static void transform_rows(const rfft_state *s, const float *in, complex *grid, 
   const int32_t columns = s->width / 2 + 1;
   const int32_t filled = s->in_width < s->width ? s->in_width : s->width;
   for (int32_t y = 0; y < s->height; y++, grid += columns) {
-    if (y >= s->in_height) {
+    if (in == NULL || y >= s->in_height) {
       memset(grid, 0, (size_t)columns * sizeof *grid);
       continue;
     }

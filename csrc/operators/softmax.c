@@ -131,7 +131,8 @@ static void row16(const edge_rows *rows, const void *in, void *out, int32_t dept
   for (int32_t i = 0; i < depth; i++) most = from[i] > most ? from[i] : most;
   for (int32_t i = 0; i < depth; i++) sum += to[i] = exp16(p, from[i] - most);
   const uint32_t total = (uint32_t)edge_clamp(sum, 1 << 14, INT32_MAX);
-  const int32_t headroom = leading_zeros(total);
+  /* The sum has 14 bits at least and 31 at most. */
+  const int32_t headroom = edge_clamp(leading_zeros(total), 1, 17);
   const int64_t shifted = (((int64_t)total << (headroom - 1)) + (1 << 13)) >> 14;
   const int32_t centred = edge_clamp(shifted - (1 << 15) - (1 << 16), INT16_MIN, INT16_MAX);
   const int64_t reciprocal = edge_table16_at(p->reciprocal, (int16_t)centred);
