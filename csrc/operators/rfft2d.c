@@ -127,7 +127,7 @@ static void transform(const rfft_state *s, complex *x, int32_t n) {
     const int32_t step = s->length / (2 * half);
     for (int32_t from = 0; from < n; from += 2 * half) {
       for (int32_t k = 0; k < half; k++) {
-        const complex w = s->turns[k * step];
+        const complex w = s->turns[(ptrdiff_t)k * step];
         complex *a = &x[from + k];
         complex *b = &x[from + k + half];
         const complex t = {w.real * b->real - w.imag * b->imag,
