@@ -136,7 +136,7 @@ static edge_status read_blocks(edge_planner *planner, const edge_step *step, bat
   }
   EDGE_TRY(edge_exact_list_in(planner, step, 1, spatial, block));
   EDGE_TRY(edge_exact_list_in(planner, step, 2, 2 * spatial, edges));
-  for (int32_t d = 0; d < 2; d++) {
+  for (int64_t d = 0; d < 2; d++) {
     if (block[d] < 1 || edges[2 * d] < 0 || edges[2 * d + 1] < 0) {
       return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                             "expected blocks of at least 1 and paddings of at least 0, got %lld, "
@@ -177,7 +177,7 @@ static edge_status to_batch_shape(edge_planner *planner, edge_step *step) {
   bool ok = true;
   EDGE_TRY(read_blocks(planner, step, &s, edges));
   s.batches = input->shape[0];
-  for (int32_t d = 0; d < 2; d++) {
+  for (int64_t d = 0; d < 2; d++) {
     s.space[d] = d < input->rank - 2 ? input->shape[d + 1] : 1;
     const int64_t padded = s.space[d] + edges[2 * d] + edges[2 * d + 1];
     ok &= padded % s.block[d] == 0;
@@ -196,7 +196,7 @@ static edge_status from_batch_shape(edge_planner *planner, edge_step *step) {
   bool ok = s.block[0] <= INT32_MAX / s.block[1];
   ok = ok && input->shape[0] % (s.block[0] * s.block[1]) == 0;
   s.batches = ok ? input->shape[0] / (s.block[0] * s.block[1]) : 0;
-  for (int32_t d = 0; d < 2; d++) {
+  for (int64_t d = 0; d < 2; d++) {
     s.cells[d] = d < input->rank - 2 ? input->shape[d + 1] : 1;
     s.space[d] = s.cells[d] * s.block[d] - edges[2 * d] - edges[2 * d + 1];
     ok &= s.space[d] >= 0;

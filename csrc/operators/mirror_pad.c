@@ -41,7 +41,7 @@ static edge_status mirror_shape(edge_planner *planner, edge_step *step) {
   mirror_state *s = edge_step_state(planner, step, sizeof *s);
   if (s == NULL) return edge_no_memory(planner->error);
   s->size = edge_element_in(planner, step, 0);
-  for (int32_t d = 0; d < input->rank; d++) {
+  for (int64_t d = 0; d < input->rank; d++) {
     const int64_t most = (int64_t)input->shape[d] - p->offset;
     const int64_t before = list[2 * d];
     const int64_t after = list[2 * d + 1];

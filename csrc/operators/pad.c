@@ -57,7 +57,7 @@ static edge_status read_paddings(edge_planner *planner, const edge_step *step, p
   const int32_t rank = edge_view_in(planner, step, 0)->rank;
   int32_t list[2 * EDGE_MAX_RANK];
   EDGE_TRY(edge_exact_list_in(planner, step, 1, 2 * rank, list));
-  for (int32_t d = 0; d < rank; d++) {
+  for (int64_t d = 0; d < rank; d++) {
     s->before[d] = list[2 * d];
     s->after[d] = list[2 * d + 1];
     if (s->before[d] < 0 || s->after[d] < 0 || s->before[d] > INT32_MAX / 2 ||
