@@ -9,6 +9,9 @@ STAMP := $(VENV)/installed
 CORE := $(VENV)/built
 SOURCES := $(shell find csrc edgesdk -name '*.[ch]' -o -name '*.inc' -o -name '*.pyx' -o -name '*.pxd') setup.py
 
+# A process for each processor; a file's tests stay together, the files that take longest come first.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 # What tools would else leave in the home folder of whoever runs them, and in /tmp.
 export PIP_CACHE_DIR := $(CURDIR)/build/cache/pip
 export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
@@ -37,10 +40,10 @@ demo: $(CORE)
 	@$(BIN)/edgesdk demo --report reports/demo
 
 test: $(CORE)
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-quick: $(CORE)
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(PYTEST) -m 'not slow'
 
 test-aarch64 test-armv7l: test-%: $(CORE)
 	@.ci/check-emulator $*

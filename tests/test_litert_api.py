@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import sys
 import threading
 import warnings
 
@@ -441,8 +442,11 @@ def test_what_planning_has_relied_upon_cannot_be_written():
     assert made.tensor(out)().flags.writeable
 
 
-def test_no_view_while_another_thread_runs():
+def test_no_view_while_another_thread_runs(request):
     """However threads interleave: a view is whole, or refused, and a run beside it refused."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    request.addfinalizer(lambda: sys.setswitchinterval(interval))
     made = loaded()
     stop = threading.Event()
     unexpected = []

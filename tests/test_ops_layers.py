@@ -392,7 +392,11 @@ def broken(operator, kind, change):
     [
         ("float32", lambda _, t: setattr(t["w"], "type", TYPES["int32"]), "weights of type"),
         ("float32", lambda _, t: setattr(t["y"], "type", TYPES["int8"]), "an output of type"),
-        ("float32", lambda _, t: setattr(t["w"], "shape", t["w"].shape[:1]), "weights of rank"),
+        (
+            "float32",
+            lambda _, t: setattr(t["w"], "shape", [np.prod(t["w"].shape)]),
+            "weights of rank",
+        ),
         ("uint8", lambda _, t: setattr(t["w"], "quantization", None), "weights with one scale"),
         ("int8", lambda _, t: setattr(t["w"], "quantization", None), "weights with"),
         ("int8", lambda _, t: setattr(t["x"], "type", TYPES["bool"]), "an input of type"),

@@ -73,6 +73,9 @@ TABLES = [
     *((name, "-") for name in PROCESSORS if name != "aarch64-max"),
 ]
 
+# Seconds a run where nothing is emulated, of an operator that others show as well.
+TOO_LARGE_TO_EMULATE = {"google-ai-edge+LiteRT__conv3d_huge_im2col"}
+
 pytestmark = [pytest.mark.checkout, pytest.mark.slow]
 
 
@@ -210,7 +213,8 @@ def test_any_number_of_threads_gives_the_same_bits(name, threads, models, expect
 def test_public_models_have_the_same_bits_on_another_processor(name, folder, build):
     """Single layers of all operators that are used; a model refused here is refused there alike."""
     program = command(build, PROCESSORS[name], "run_models")
-    files = sorted(map(str, public_data(f"models/{folder}").rglob("*.tflite")))
+    found = public_data(f"models/{folder}").rglob("*.tflite")
+    files = sorted(str(path) for path in found if path.stem not in TOO_LARGE_TO_EMULATE)
     assert len(files) > 100
     assert run([*program, "-", "2", *files]) == run([build("here", "run_models"), "-", "1", *files])
 

@@ -322,7 +322,9 @@ static void check_dwconv(const edge_kernels *k, const edge_kernels *scalar) {
 static void *elements(size_t count, size_t size) {
   uint8_t *made = checked(malloc(count * size + EDGE_SLACK));
   for (size_t i = 0; i < count + EDGE_SLACK / size; i++) {
-    const float real = ldexpf((float)between(-(1 << 23), 1 << 23), -between(10, 30));
+    /* One after the other: compilers differ in the order of an argument list. */
+    const int32_t fraction = between(-(1 << 23), 1 << 23);
+    const float real = ldexpf((float)fraction, -between(10, 30));
     const int16_t whole = (int16_t)(next() % 8 ? between(-255, 255) : (int32_t)next());
     memcpy(made + i * size, size == 4 ? (const void *)&real : (const void *)&whole, size);
   }
