@@ -102,6 +102,8 @@ typedef struct edge_limits {
                             again for the tables of its plans, default 2^31 - 1 */
   uint64_t packed_bytes; /* packed weights of one model, default 2^32 */
   uint64_t calls;        /* of subgraphs by IF, WHILE and CALL_ONCE in one invoke, default 2^20 */
+  uint64_t work;         /* of one invoke: multiply-accumulates, and bytes that operators read and
+                            write; checked before it is done, default 2^42 */
 } edge_limits;
 
 /* How to load a model. All zeros are the defaults. */

@@ -83,6 +83,7 @@ typedef struct edge_node {
   edge_bytes custom;  /* a custom operator's options; likewise */
   void *params;       /* the operator's own, in the model's region */
   uint64_t macs;      /* of one invoke at the shapes in the file */
+  uint64_t effort;    /* multiply-accumulates for an element of output 0, at most */
   const char *kernel; /* for people */
   edge_chain chain;
   const int32_t *callees; /* [callee_count], the subgraphs that it runs */
@@ -159,7 +160,9 @@ typedef struct edge_step {
   void *state;           /* the operator's own for these shapes, in the plan's memory */
   uint64_t scratch_size; /* per worker, asked for by shape() */
   uint8_t *scratch;
-  bool runs; /* it has not been computed while planning, and the output has elements */
+  uint64_t effort; /* the node's, unless shape() says another */
+  uint64_t work;   /* of one run, as edge_limits counts it */
+  bool runs;       /* it has not been computed while planning, and the output has elements */
 } edge_step;
 
 typedef struct edge_view {
@@ -220,6 +223,7 @@ struct edge_interpreter {
   edge_variable *variables;
   uint8_t *initialized; /* [graph_count], CALL_ONCE has run it */
   uint64_t calls_left;  /* of subgraphs by operators, in this allocate or invoke */
+  uint64_t work_left;   /* likewise */
 };
 
 typedef struct edge_planner {
@@ -379,7 +383,9 @@ edge_status edge_interpreter_frame(edge_interpreter *interpreter, int32_t subgra
 edge_status edge_interpreter_enter(edge_interpreter *interpreter, edge_error *error);
 void edge_interpreter_leave(edge_interpreter *interpreter);
 
-/* plan.c: plans all steps as far as shapes are known. */
+/* plan.c: takes work from what the allocate or invoke has left; false: there is not that much. */
+bool edge_spend_work(edge_interpreter *interpreter, uint64_t work);
+/* Plans all steps as far as shapes are known. */
 edge_status edge_plan_make(edge_frame *frame, edge_error *error);
 /* Asks for the shape of step `first`, all before it having been run, and plans what follows once
  * more where the shape is not that of the last time. */

@@ -210,6 +210,7 @@ edge_status edge_interpreter_allocate(edge_interpreter *interpreter, int32_t sub
   EDGE_TRY(edge_interpreter_enter(interpreter, error));
   edge_status status = edge_interpreter_frame(interpreter, subgraph, &frame, error);
   interpreter->calls_left = interpreter->model->limits.calls;
+  interpreter->work_left = interpreter->model->limits.work;
   if (status == EDGE_OK && !frame->allocated) status = edge_plan_make(frame, error);
   edge_interpreter_leave(interpreter);
   return status;

@@ -2,6 +2,13 @@
  * nothing can fail once it has begun. */
 #include "internal.h"
 
+static edge_status fail_work(edge_frame *frame, const edge_step *step, edge_error *error) {
+  edge_planner planner = {.frame = frame, .error = error};
+  return edge_step_fail(&planner, step, EDGE_LIMIT_EXCEEDED,
+                        "expected at most %llu multiply-accumulates and bytes moved, got more",
+                        (unsigned long long)frame->model->limits.work);
+}
+
 static edge_status perform(edge_frame *frame, edge_step *step, edge_error *error) {
   edge_planner planner = {.frame = frame, .error = error, .turn = step};
   edge_status status = step->node->op->perform(&planner, step);
@@ -21,6 +28,9 @@ edge_status edge_frame_run(edge_frame *frame, edge_error *error) {
     if (segment < frame->segment_count && frame->segments[segment].first == i) {
       /* Its shape was not known while planning: asked again, now that its inputs are there. */
       EDGE_TRY(edge_plan_from(frame, i, error));
+    }
+    if (step->runs && !edge_spend_work(frame->interpreter, step->work)) {
+      return fail_work(frame, step, error);
     }
     if (step->runs && step->node->op->run != NULL) {
       step->node->op->run(frame, step);
@@ -45,6 +55,7 @@ edge_status edge_interpreter_invoke(edge_interpreter *interpreter, int32_t subgr
   }
   if (status == EDGE_OK) {
     interpreter->calls_left = interpreter->model->limits.calls;
+    interpreter->work_left = interpreter->model->limits.work;
     status = edge_frame_run(frame, error);
     if (status != EDGE_OK) edge_report_subgraph(error, subgraph);
   }

@@ -11,7 +11,8 @@ static edge_limits limits_or_defaults(const edge_limits *limits) {
                             .tensor_bytes = INT32_MAX,
                             .arena_bytes = INT32_MAX,
                             .packed_bytes = UINT64_C(1) << 32,
-                            .calls = UINT64_C(1) << 20};
+                            .calls = UINT64_C(1) << 20,
+                            .work = UINT64_C(1) << 42};
   edge_limits l = *limits;
   /* Dimensions and counts of elements are int32 in many places; sums of all are uint64. */
   if (l.tensor_bytes > most.tensor_bytes) l.tensor_bytes = most.tensor_bytes;
@@ -24,6 +25,7 @@ static edge_limits limits_or_defaults(const edge_limits *limits) {
   if (l.arena_bytes == 0) l.arena_bytes = most.arena_bytes;
   if (l.packed_bytes == 0) l.packed_bytes = most.packed_bytes;
   if (l.calls == 0) l.calls = most.calls;
+  if (l.work == 0) l.work = most.work;
   return l;
 }
 

@@ -96,11 +96,32 @@ void edge_share(edge_planner *planner, const edge_step *step) {
 
 /* ---- the shapes of steps ----------------------------------------------------------------- */
 
+bool edge_spend_work(edge_interpreter *interpreter, uint64_t work) {
+  const bool enough = work <= interpreter->work_left;
+  interpreter->work_left -= enough ? work : 0;
+  return enough;
+}
+
+/* Bytes in and out, and what is multiplied; and something for the step itself. */
+static uint64_t work_of(const edge_frame *frame, const edge_step *step) {
+  enum { STEP = 256 };
+  const edge_node *node = step->node;
+  uint64_t work = STEP;
+  for (int32_t i = 0; i < node->input_count; i++) {
+    if (node->inputs[i] >= 0) work += frame->views[node->inputs[i]].bytes;
+  }
+  for (int32_t i = 0; i < node->output_count; i++) work += frame->views[node->outputs[i]].bytes;
+  if (node->output_count == 0) return work;
+  const edge_view *first = &frame->views[node->outputs[0]];
+  return work + (uint64_t)edge_count(first->shape, 0, first->rank) * step->effort;
+}
+
 static edge_status ask_shape(edge_planner *planner, edge_step *step) {
   edge_frame *frame = planner->frame;
   const edge_limits *limits = &frame->model->limits;
-  *step = (edge_step){.node = step->node};
+  *step = (edge_step){.node = step->node, .effort = step->node->effort};
   EDGE_TRY(step->node->op->shape(planner, step));
+  step->work = work_of(frame, step);
   const uint64_t most = limits->arena_bytes / (uint64_t)frame->threads;
   if (step->scratch_size > most) {
     return edge_step_fail(planner, step, EDGE_LIMIT_EXCEEDED,
@@ -262,6 +283,24 @@ static edge_status append_segment(edge_frame *frame, int32_t first, edge_region 
   return EDGE_OK;
 }
 
+/* Planning costs time as well, and what is planned must not be more than an invoke may do. */
+static edge_status check_work(edge_frame *frame, int32_t from, int32_t end, edge_error *error) {
+  enum { LOOKED_AT = 64 };
+  const edge_graph *graph = frame->graph;
+  const uint64_t most = frame->model->limits.work;
+  uint64_t work = 0;
+  for (int32_t s = from; s < end && work <= most; s++) {
+    work += frame->steps[s].runs ? frame->steps[s].work : 0;
+  }
+  const uint64_t planning =
+      LOOKED_AT * ((uint64_t)graph->tensor_count + (uint64_t)graph->node_count);
+  if (work <= most && edge_spend_work(frame->interpreter, planning)) return EDGE_OK;
+  return edge_fail(error, EDGE_LIMIT_EXCEEDED,
+                   "expected operators of at most %llu multiply-accumulates and bytes moved, got "
+                   "more",
+                   (unsigned long long)most);
+}
+
 /* Plans the steps behind the first one of the last segment, whose shape is known, or, for the main
  * segment, all steps. */
 static edge_status plan_segment(edge_frame *frame, int32_t from, edge_error *error) {
@@ -269,6 +308,7 @@ static edge_status plan_segment(edge_frame *frame, int32_t from, edge_error *err
   edge_planner planner = {.frame = frame, .error = error, .memory = &frame->segments[index].plan};
   int32_t end = 0;
   EDGE_TRY(infer_shapes(&planner, from, &end));
+  EDGE_TRY(check_work(frame, from, end, error));
   EDGE_TRY(edge_place_segment(frame, end, error));
   frame->segments[index].planned = true;
   if (end == frame->graph->node_count) return EDGE_OK;

@@ -34,6 +34,7 @@ cdef extern from "edge.h" nogil:
         uint64_t arena_bytes
         uint64_t packed_bytes
         uint64_t calls
+        uint64_t work
 
     ctypedef struct edge_model_options:
         const char *isa

@@ -80,6 +80,7 @@ cdef class Model:
             options.limits.arena_bytes = limits.arena_bytes
             options.limits.packed_bytes = limits.packed_bytes
             options.limits.calls = limits.calls
+            options.limits.work = limits.work
         PyObject_GetBuffer(source, &self.view, PyBUF_SIMPLE)
         self.holds_view = True
         with nogil:

@@ -75,6 +75,8 @@ class ModelLimits:
     packed_bytes: int = 4 * GIB
     # Runs of subgraphs by IF, WHILE and CALL_ONCE in one invoke.
     calls: int = 2**20
+    # Multiply-accumulates and bytes moved in one invoke: a bound on its time.
+    work: int = 2**42
 
 
 MODEL = ModelLimits()

@@ -13,7 +13,7 @@ from edgesdk.errors import EdgeError, MalformedModelError, ResourceError
 from edgesdk.interpreter import Interpreter
 from edgesdk.limits import ModelLimits
 from networks import Network
-from test_control import assign, branch, handle, octets, read
+from test_control import assign, branch, handle, loop, octets, read
 
 
 def native(content, **more):
@@ -165,3 +165,49 @@ def test_a_list_of_sizes_has_as_many_entries_as_dimensions(name, entries):
         made.resize_tensor_input(size, shape)
         with pytest.raises(MalformedModelError, match="expected"):
             run(made)
+
+
+# ---- work
+
+
+def pooled(size):
+    """Each of the output's cells looks at a quarter of the image or more."""
+    net = Network(7)
+    return net.build(net.pool(net.input([1, size, size, 1]), "AVERAGE", size, 1, same=True))
+
+
+def test_work_beyond_its_limit_is_refused_before_it_begins():
+    native(pooled(16), limits=ModelLimits(work=2**18)).allocate_tensors()
+    # Of 4,096 bytes in and out: 2^12 cells of 2^12.
+    made = native(pooled(64), limits=ModelLimits(work=2**23))
+    with pytest.raises(ResourceError, match="at most 8388608 multiply-accumulates and bytes"):
+        made.allocate_tensors()
+    net = Network(8)
+    x = net.input([1, 32, 32, 3])
+    made = native(net.build(net.conv(x, 64, 5)), limits=ModelLimits(work=2**22))
+    with pytest.raises(ResourceError, match="at most 4194304 multiply-accumulates"):
+        made.allocate_tensors()
+
+
+def test_work_of_a_loop_counts_round_by_round():
+    content = loop(1000, lambda g, x: g.unary("TANH", x, scale=0.05, zero_point=3))
+    made = native(content, limits=ModelLimits(work=2**18))
+    made.allocate_tensors()
+    made.set_tensor(0, np.array(990, np.int32))
+    for _ in range(3):
+        made.invoke()
+    made.set_tensor(0, np.array(0, np.int32))
+    with pytest.raises(ResourceError, match="at most 262144 multiply-accumulates"):
+        made.invoke()
+    made.set_tensor(0, np.array(990, np.int32))
+    made.invoke()
+
+
+def test_resized_inputs_are_more_work():
+    net = Network(9)
+    x = net.input([1, 4, 4, 8])
+    made = native(net.build(net.conv(x, 8, 3)), limits=ModelLimits(work=2**20))
+    made.allocate_tensors()
+    made.resize_tensor_input(x, [8, 16, 16, 8])
+    with pytest.raises(ResourceError, match="multiply-accumulates"):
+        made.allocate_tensors()

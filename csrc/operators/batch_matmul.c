@@ -434,6 +434,7 @@ static edge_status matmul_shape(edge_planner *planner, edge_step *step) {
   EDGE_TRY(find_shape(planner, step, shape, &rank, &s->depth));
   EDGE_TRY(edge_set_shape(planner, step, 0, rank, shape));
   if (edge_count(shape, 0, rank) == 0) return EDGE_OK;
+  step->effort = (uint64_t)s->depth;
   s->batches = edge_count(shape, 0, rank - 2);
   s->rows = shape[rank - 2];
   s->columns = shape[rank - 1];

@@ -118,8 +118,8 @@ static edge_status conv_compile(edge_compiler *c, edge_node *node) {
   if (p == NULL) return edge_no_memory(c->error);
   *p = found;
   node->kernel = edge_arithmetic_name(&p->arithmetic, false);
-  node->macs =
-      edge_stored_count(edge_node_output(c, node, 0)) * (uint64_t)edge_count(weights->shape, 1, 4);
+  node->effort = (uint64_t)edge_count(weights->shape, 1, 4);
+  node->macs = edge_stored_count(edge_node_output(c, node, 0)) * node->effort;
   plan_matrices(c->model->kernels, p);
   return pack_constants(c, node, p);
 }

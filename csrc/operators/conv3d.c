@@ -60,8 +60,8 @@ static edge_status conv3d_compile(edge_compiler *c, edge_node *node) {
   p->window.x.kernel = weights->shape[2];
   p->channels = weights->shape[3];
   p->outputs = weights->shape[4];
-  node->macs =
-      edge_stored_count(edge_node_output(c, node, 0)) * (uint64_t)edge_count(weights->shape, 0, 4);
+  node->effort = (uint64_t)edge_count(weights->shape, 0, 4);
+  node->macs = edge_stored_count(edge_node_output(c, node, 0)) * node->effort;
   EDGE_TRY(edge_keep(c, weights));
   return bias ? edge_keep(c, bias) : EDGE_OK;
 }

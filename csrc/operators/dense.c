@@ -64,6 +64,7 @@ static edge_status dense_compile(edge_compiler *c, edge_node *node) {
       (edge_matrix){.outputs = (uint32_t)p->outputs, .runs = 1, .depth = (uint32_t)p->depth};
   edge_matrix_plan(c->model->kernels, &p->arithmetic, &p->matrix);
   node->kernel = edge_arithmetic_name(&p->arithmetic, false);
+  node->effort = (uint64_t)p->depth;
   node->macs = edge_stored_count(edge_node_output(c, node, 0)) * (uint64_t)p->depth;
   return pack_constants(c, node, p);
 }

@@ -91,6 +91,7 @@ static edge_status depthwise_compile(edge_compiler *c, edge_node *node) {
       .channels = (uint32_t)weights->shape[3],
       .channels_packed = (uint32_t)edge_round_up((uint64_t)weights->shape[3], EDGE_DWCONV_BLOCK),
       .taps = (uint32_t)cells};
+  node->effort = cells;
   node->macs = edge_stored_count(edge_node_output(c, node, 0)) * cells;
   node->kernel = edge_arithmetic_name(&p->arithmetic, true);
   return pack(c, node, p);

@@ -187,6 +187,8 @@ static edge_status detection_shape(edge_planner *planner, edge_step *step) {
   }
   detection_job job = job_of(planner, step);
   step->scratch_size = lay_out(p, scores, NULL, &job);
+  /* Each box that is kept is held against all others; of each class, or once. */
+  step->effort = (uint64_t)job.count * (uint64_t)(p->regular ? p->classes : 1);
   EDGE_TRY(edge_set_shape(planner, step, 0, 3, (const int32_t[]){1, n, 4}));
   EDGE_TRY(edge_set_shape(planner, step, 1, 2, (const int32_t[]){1, n}));
   EDGE_TRY(edge_set_shape(planner, step, 2, 2, (const int32_t[]){1, n}));

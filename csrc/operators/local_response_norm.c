@@ -37,6 +37,8 @@ static edge_status norm_shape(edge_planner *planner, edge_step *step) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                           "expected an input of rank 4, got %lld", (long long)input->rank);
   }
+  const norm_params *p = step->node->params;
+  step->effort = (uint64_t)edge_min(input->shape[3], 2 * (int64_t)p->radius + 1);
   return edge_set_shape(planner, step, 0, 4, input->shape);
 }
 

@@ -49,6 +49,7 @@ static void count_work(const edge_compiler *c, edge_node *node, const lstm_param
     row += (cell->coupled ? 3 : 4) * depth * (uint64_t)cell->cells;
     if (cell->projects) row += (uint64_t)cell->cells * (uint64_t)cell->outputs;
   }
+  node->effort = row / (uint64_t)p->cells[0].outputs + 1;
   node->macs = row * (edge_stored_count(input) / (uint64_t)p->cells[0].inputs);
   node->kernel = p->cells[0].integer  ? "lstm, int8 with 16-bit gates"
                  : p->cells[0].hybrid ? "lstm, float32 by int8"

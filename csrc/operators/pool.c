@@ -286,6 +286,8 @@ static edge_status pool_shape(edge_planner *planner, edge_step *step) {
   EDGE_TRY(edge_window_place(planner, step, input->shape, &s->window));
   const int32_t shape[4] = {s->batches, s->window.y.output, s->window.x.output, channels};
   step->scratch_size = scratch_of(p, s);
+  step->effort = (uint64_t)edge_min(s->window.y.kernel, s->window.y.input) *
+                 (uint64_t)edge_min(s->window.x.kernel, s->window.x.input);
   return edge_set_shape(planner, step, 0, 4, shape);
 }
 

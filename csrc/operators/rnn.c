@@ -82,6 +82,7 @@ static edge_status compile_cells(edge_compiler *c, edge_node *node, rnn_params *
     row += (uint64_t)cell->units *
            ((uint64_t)cell->input.depth + (uint64_t)cell->aux.depth + (uint64_t)cell->units);
   }
+  node->effort = row / (uint64_t)p->cells[0].units + 1;
   node->macs = row * (edge_stored_count(input) / (uint64_t)p->form.depths[0]);
   node->kernel = p->hybrid ? "rnn, float32 by int8" : "rnn, float32";
   return EDGE_OK;

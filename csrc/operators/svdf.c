@@ -175,6 +175,7 @@ static edge_status svdf_compile(edge_compiler *c, edge_node *node) {
   }
   EDGE_TRY(read_options(c, node, p));
   EDGE_TRY(read_sizes(c, node, p));
+  node->effort = (uint64_t)p->rank * ((uint64_t)p->depth + (uint64_t)p->memory);
   node->macs = edge_stored_count(input) / (uint64_t)p->depth * (uint64_t)p->filters *
                ((uint64_t)p->depth + (uint64_t)p->memory);
   if (input->type == EDGE_INT8) return compile_integer(c, node, p);

@@ -346,6 +346,8 @@ static edge_status deconv_compile(edge_compiler *c, edge_node *node) {
                                    &p->scatter.range));
   }
   node->kernel = p->scatter.xnn ? "deconv, float32 rounding" : "deconv";
+  /* Without strides every element gets a product of each weight of its channel. */
+  node->effort = (uint64_t)edge_count(edge_node_input(c, node, WEIGHTS)->shape, 1, 4);
   node->macs = edge_stored_count(edge_node_input(c, node, INPUT)) *
                (uint64_t)edge_count(edge_node_input(c, node, WEIGHTS)->shape, 0, 3);
   EDGE_TRY(pack_weights(c, node, p, weights_zero));
