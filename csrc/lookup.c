@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "fold.h"
-#include "table.h"
 
 typedef struct lookup8 {
   edge_unary unary;

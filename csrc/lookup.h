@@ -4,6 +4,16 @@
 
 #include "unary.h"
 
+/* What an operator of one 8-bit input gives, indexed by the input's unsigned byte. */
+typedef struct edge_table8 {
+  uint8_t bytes[256];
+} edge_table8;
+
+/* The int8 value whose byte is `index`. */
+static inline int32_t edge_byte_value(int32_t index) {
+  return index < 128 ? index : index - 256;
+}
+
 /* The quantized output of a quantized input; it is clamped to the output's type. */
 typedef int64_t edge_lookup_fn(int32_t value, const void *context);
 

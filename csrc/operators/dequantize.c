@@ -12,8 +12,8 @@
 #include "../channels.h"
 #include "../fold.h"
 #include "../half.h"
+#include "../lookup.h"
 #include "../operators.h"
-#include "../table.h"
 #include "../unary.h"
 
 typedef struct dequantize {

@@ -15,8 +15,8 @@
 
 #include "../channels.h"
 #include "../fold.h"
+#include "../lookup.h"
 #include "../operators.h"
-#include "../table.h"
 #include "../unary.h"
 
 typedef struct quantize {
