@@ -224,6 +224,22 @@ static edge_status check_node(edge_compiler *compiler, const edge_node *node) {
   return EDGE_OK;
 }
 
+/* Operators that only move bytes do not look at scales, but whoever reads the output does. None at
+ * all is the way of raw bytes. */
+static edge_status check_outputs(edge_compiler *compiler, const edge_node *node) {
+  edge_quant unused;
+  for (int32_t i = 0; i < node->output_count; i++) {
+    if (node->outputs[i] < 0) continue;
+    const edge_tensor *output = edge_node_output(compiler, node, i);
+    const bool quantized =
+        output->type == EDGE_INT8 || output->type == EDGE_UINT8 || output->type == EDGE_INT16;
+    if (quantized && output->scale.count == 1) {
+      EDGE_TRY(edge_expect_quant(compiler, node, output, "an output", &unused));
+    }
+  }
+  return EDGE_OK;
+}
+
 /* Axes, shapes, begins and ends: what shape() functions ask for. */
 static bool is_short_list(const edge_tensor *tensor) {
   const bool whole = tensor->type == EDGE_INT32 || tensor->type == EDGE_INT64;
@@ -236,6 +252,7 @@ static edge_status compile_node(edge_compiler *compiler, edge_node *node) {
   node->kernel = "scalar";
   EDGE_TRY(check_node(compiler, node));
   EDGE_TRY(node->op->compile(compiler, node));
+  EDGE_TRY(check_outputs(compiler, node));
   for (int32_t i = 0; i < node->input_count && !node->folded; i++) {
     if (node->inputs[i] < 0) continue;
     edge_tensor *tensor = &compiler->graph->tensors[node->inputs[i]];
