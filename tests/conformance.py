@@ -2,9 +2,8 @@
 
 Runs every ``.tflite`` file below the folders on the core and on LiteRT, 8 random and 8 natural
 inputs each, compares the outputs, and, for 2 and 2 of them, all tensors in between, and prints a
-row for each. Each file has
-a process of its own: LiteRT ends it with some files. ``--write PAGE`` puts the summary into a page
-of the documentation.
+row for each. Each file has a process of its own: LiteRT ends it with some files. ``--write PAGE``
+puts the summary into a page of the documentation.
 """
 
 from __future__ import annotations
@@ -135,18 +134,14 @@ def files_below(folders):
     return found
 
 
-def table(rows, base):
-    """The rows for people."""
-    lines = []
-    for row in rows:
-        name = os.path.relpath(row["file"], base)
-        largest = "" if row.get("largest") is None else f"{row['largest']:.3g}"
-        operators = ",".join(row.get("operators", []))
-        cells = (row["verdict"], largest, row.get("first", ""), name, row["why"], operators)
-        lines.append(
-            "  ".join(f"{c:<{w}}" for c, w in zip(cells, (17, 9, 24, 56, 0, 0), strict=True))
-        )
-    return "\n".join(line.rstrip() for line in lines)
+def line(row, base):
+    """A row for people."""
+    name = os.path.relpath(row["file"], base)
+    largest = "" if row.get("largest") is None else f"{row['largest']:.3g}"
+    operators = ",".join(row.get("operators", []))
+    cells = (row["verdict"], largest, row.get("first", ""), name, row["why"], operators)
+    widths = (17, 9, 24, 56, 0, 0)
+    return "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip()
 
 
 def summary(rows):
@@ -199,15 +194,11 @@ def main():
         return 0
     paths = files_below(arguments.folders)
     rows = []
+    base = os.path.commonpath(arguments.folders) if arguments.folders else "."
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for count, row in enumerate(pool.map(in_own_process, paths), 1):
             rows.append(row)
-            if sys.stderr.isatty():
-                print(f"\r{count} of {len(paths)}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    base = os.path.commonpath(arguments.folders) if arguments.folders else "."
-    print(table(rows, base))
+            print(f"{count:4}/{len(paths)}  {line(row, base)}", flush=True)
     print()
     print(summary(rows))
     if arguments.write:
