@@ -60,7 +60,9 @@ edge_status edge_operands_read(edge_compiler *compiler, const edge_node *node,
                        (b->type == EDGE_INT16 && operands->b.zero_point != 0);
   if (a->type != EDGE_INT16 || !shifted) return EDGE_OK;
   return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,
-                        "expected int16 tensors with zero points of 0, got others");
+                        "expected int16 tensors with zero points of 0, got %lld, %lld and %lld",
+                        (long long)operands->a.zero_point, (long long)operands->b.zero_point,
+                        (long long)operands->output.zero_point);
 }
 
 static void whole_bounds(edge_type type, int64_t *low, int64_t *high) {

@@ -95,7 +95,9 @@ static edge_status read_sizes(edge_compiler *c, const edge_node *node, const edg
 static edge_status check_options(edge_compiler *c, const edge_node *node,
                                  const edge_lstm_options *options) {
   if (options->cell_clip >= 0.0f && options->projection_clip >= 0.0f) return EDGE_OK;
-  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected clips of at least 0, got another");
+  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
+                        "expected clips of at least 0, got %g and %g", (double)options->cell_clip,
+                        (double)options->projection_clip);
 }
 
 /* ---- float32 and hybrid ------------------------------------------------------------------ */

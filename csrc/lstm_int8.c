@@ -186,8 +186,8 @@ static edge_status cell_exponent(edge_compiler *c, const edge_node *node, const 
     return EDGE_OK;
   }
   return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                        "expected a cell state whose scale is 2^%lld ... 2^-9, got another",
-                        (long long)least);
+                        "expected a cell state whose scale is 2^%lld ... 2^-9, got %g",
+                        (long long)least, (double)scale);
 }
 
 static int32_t quantized_clip(float clip, float scale, int32_t most) {

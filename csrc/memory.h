@@ -7,12 +7,16 @@
 /* Alignment of every buffer, and the bytes behind it that a kernel may read but not use. */
 enum { EDGE_ALIGN = 64, EDGE_SLACK = 64 };
 
-/* Writes the message. Knows %s, %lld and %llu only. */
+/* Writes the message. Knows %s, %lld, %llu and %g only. */
 void edge_report(edge_error *error, edge_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Puts the subgraph, unless it is the main one, before a message that is there. */
 void edge_report_subgraph(edge_error *error, int64_t subgraph);
+
+/* A shape for a message: [1, 2, 3]. Gives `text`. */
+enum { EDGE_SHAPE_TEXT = 104 };
+const char *edge_shape_text(char text[EDGE_SHAPE_TEXT], int32_t rank, const int32_t *shape);
 
 /* Writes the message and is `status`: a macro, so that compilers see that it is not EDGE_OK. */
 #define edge_fail(error, status, ...) (edge_report(error, status, __VA_ARGS__), (status))

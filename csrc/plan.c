@@ -55,9 +55,12 @@ edge_status edge_expect_stored(edge_planner *planner, const edge_step *step, int
       memcmp(view->shape, tensor->shape, (size_t)view->rank * sizeof *view->shape) == 0) {
     return EDGE_OK;
   }
+  char stored[EDGE_SHAPE_TEXT];
+  char found[EDGE_SHAPE_TEXT];
   return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                        "expected input %lld to have the shape in the file, got another",
-                        (long long)i);
+                        "expected input %lld to have the shape in the file, %s, got %s",
+                        (long long)i, edge_shape_text(stored, tensor->rank, tensor->shape),
+                        edge_shape_text(found, view->rank, view->shape));
 }
 
 const void *edge_values_in(const edge_planner *planner, const edge_step *step, int32_t i) {

@@ -141,10 +141,10 @@ edge_status edge_expect_quant(edge_compiler *compiler, const edge_node *node,
   const int64_t zero_point = zero_point_at(tensor, 0);
   type_range(tensor->type, &least, &most);
   if (!scale_ok(scale)) {
-    return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,
-                          "expected %s with a scale that is finite and above 0, got another "
-                          "(tensor %lld)",
-                          what, index);
+    return edge_node_fail(
+        compiler, node, EDGE_MALFORMED_MODEL,
+        "expected %s with a scale that is finite and above 0, got %g (tensor %lld)", what,
+        (double)scale, index);
   }
   if (zero_point < least || zero_point > most) {
     return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,
@@ -168,11 +168,12 @@ edge_status edge_expect_scales(edge_compiler *compiler, const edge_node *node,
                           what, (long long)axis, (long long)tensor->axis, index);
   }
   for (uint32_t i = 0; i < tensor->scale.count; i++) {
-    if (!scale_ok(edge_scale_at(tensor, (int32_t)i))) {
+    const float scale = edge_scale_at(tensor, (int32_t)i);
+    if (!scale_ok(scale)) {
       return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,
-                            "expected %s with scales that are finite and above 0, got another at "
-                            "%lld (tensor %lld)",
-                            what, (long long)i, index);
+                            "expected %s with scales that are finite and above 0, got %g at %lld "
+                            "(tensor %lld)",
+                            what, (double)scale, (long long)i, index);
     }
     if (zero_point_at(tensor, (int32_t)i) != 0) {
       return edge_node_fail(compiler, node, EDGE_UNSUPPORTED_OPERATOR,

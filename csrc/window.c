@@ -16,11 +16,12 @@ edge_status edge_window_read_field(edge_compiler *compiler, const edge_node *nod
 
 edge_status edge_window_read(edge_compiler *compiler, const edge_node *node,
                              const edge_window_fields *fields, edge_window *window) {
-  int8_t padding;
+  int8_t padding = 0;
   if (!edge_table_i8(&node->options, fields->padding, PADDING_SAME, &padding) ||
       (padding != PADDING_SAME && padding != PADDING_VALID)) {
     return edge_node_fail(compiler, node, EDGE_MALFORMED_MODEL,
-                          "expected padding SAME or VALID, got another");
+                          "expected padding SAME or VALID, %lld or %lld, got %lld",
+                          (long long)PADDING_SAME, (long long)PADDING_VALID, (long long)padding);
   }
   window->same = padding == PADDING_SAME;
   EDGE_TRY(edge_window_read_field(compiler, node, "horizontal stride", (int32_t)fields->stride_w, 0,

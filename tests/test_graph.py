@@ -337,6 +337,29 @@ def test_the_model_without_a_fault_runs():
     assert try_to_run(net.build(out))
 
 
+@pytest.mark.parametrize(
+    ("scale", "text"),
+    [
+        (np.nan, "nan"),
+        (-np.inf, "-inf"),
+        (0, "0"),
+        (-0.5, "-0.5"),
+        (-100, "-100"),
+        (-999999.9, "-1e6"),
+        (-123456, "-123456"),
+        (-0.00012345, "-0.00012345"),
+        (-1.5e-30, "-1.5e-30"),
+        (-1.2345678e20, "-1.23457e20"),
+    ],
+)
+def test_messages_tell_real_numbers(scale, text):
+    net, out = small()
+    weights = net.graph.tensors[int(conv_of(net).inputs[1])]
+    weights.quantization.scale[0] = scale
+    with pytest.raises(MalformedModelError, match=f"above 0, got {text}( |$)"):
+        Interpreter(model_content=net.build(out), engine="native")
+
+
 def test_odd_but_sound_models_run():
     net, out = small()
     twice = net.build(out, out)

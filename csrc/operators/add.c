@@ -213,8 +213,9 @@ static edge_status prepare_fixed(edge_compiler *c, const edge_node *node, add_pa
   const double out = twice / (double)((float)(1 << p->left) * p->of.output.scale);
   if (!(isfinite(twice) && out > 0.0 && out < 1.0)) {
     return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                          "expected scales within 2^%lld of each other, got others",
-                          (long long)p->left - 1);
+                          "expected scales within 2^%lld of each other, got %g and %g for %g",
+                          (long long)p->left - 1, (double)p->of.a.scale, (double)p->of.b.scale,
+                          (double)p->of.output.scale);
   }
   p->scale_a = edge_fixed_of((double)p->of.a.scale / twice, true);
   p->scale_b = edge_fixed_of((double)p->of.b.scale / twice, true);

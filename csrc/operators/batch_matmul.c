@@ -343,7 +343,9 @@ static edge_status read_quantization(edge_compiler *c, const edge_node *node, ma
   p->xnn = xnn_takes(c, node, p);
   if (p->a == EDGE_INT16 && (p->zero_a != 0 || p->zero_b != 0 || p->zero_output != 0)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected tensors beside int16 with zero points of 0, got others");
+                          "expected tensors beside int16 with zero points of 0, got %lld, %lld and "
+                          "%lld",
+                          (long long)p->zero_a, (long long)p->zero_b, (long long)p->zero_output);
   }
   return pack_fixed(c, node, a, output, p);
 }

@@ -49,9 +49,10 @@ static edge_status set_depth_shape(edge_planner *planner, const edge_step *step,
   }
   for (int32_t d = 0; ok && d < 4; d++) ok = shape[d] <= INT32_MAX;
   if (!ok) {
+    char found[EDGE_SHAPE_TEXT];
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                          "expected an image that blocks of %lld divide, got another",
-                          (long long)block);
+                          "expected an image that blocks of %lld divide, got %s", (long long)block,
+                          edge_shape_text(found, input->rank, input->shape));
   }
   const int32_t narrow[4] = {(int32_t)shape[0], (int32_t)shape[1], (int32_t)shape[2],
                              (int32_t)shape[3]};
@@ -157,9 +158,11 @@ static edge_status set_batch_shape(edge_planner *planner, edge_step *step, const
   int32_t shape[4];
   ok = ok && batches <= INT32_MAX && size[0] <= INT32_MAX && size[1] <= INT32_MAX;
   if (!ok) {
+    char found[EDGE_SHAPE_TEXT];
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                          "expected an image that blocks of %lld and %lld divide, got another",
-                          (long long)s->block[0], (long long)s->block[1]);
+                          "expected an image that blocks of %lld and %lld divide, got %s",
+                          (long long)s->block[0], (long long)s->block[1],
+                          edge_shape_text(found, input->rank, input->shape));
   }
   shape[0] = (int32_t)batches;
   for (int32_t d = 0; d < input->rank - 2; d++) shape[d + 1] = (int32_t)size[d];

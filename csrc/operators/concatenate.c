@@ -115,10 +115,14 @@ static edge_status expect_fit(edge_planner *planner, const edge_step *step, int3
     fits = d == axis || input->shape[d] == first->shape[d];
   }
   if (fits) return EDGE_OK;
-  return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                        "expected inputs of one shape but along dimension %lld, got another at "
-                        "%lld",
-                        (long long)axis, (long long)i);
+  char wanted[EDGE_SHAPE_TEXT];
+  char found[EDGE_SHAPE_TEXT];
+  return edge_step_fail(
+      planner, step, EDGE_MALFORMED_MODEL,
+      "expected inputs of one shape but along dimension %lld, got %s and, at %lld, "
+      "%s",
+      (long long)axis, edge_shape_text(wanted, first->rank, first->shape), (long long)i,
+      edge_shape_text(found, input->rank, input->shape));
 }
 
 static join_state *make_state(edge_planner *planner, edge_step *step, int32_t axis) {

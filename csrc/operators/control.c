@@ -135,11 +135,17 @@ static edge_status while_compile(edge_compiler *c, edge_node *node) {
   const edge_graph *condition = &c->model->graphs[p->subgraphs[0]];
   if (condition->output_count != 1 || condition->tensors[condition->outputs[0]].type != EDGE_BOOL) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected a condition with one output of type bool, got another");
+                          "expected a condition with one output of type bool, got %lld outputs in "
+                          "subgraph %lld",
+                          (long long)condition->output_count, (long long)p->subgraphs[0]);
   }
   if (node->output_count == node->input_count && p->subgraphs[0] != p->subgraphs[1]) return EDGE_OK;
-  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                        "expected as many outputs as inputs and two subgraphs, got others");
+  return edge_node_fail(
+      c, node, EDGE_MALFORMED_MODEL,
+      "expected as many outputs as inputs, %lld, and two subgraphs, got %lld outputs "
+      "and subgraphs %lld and %lld",
+      (long long)node->input_count, (long long)node->output_count, (long long)p->subgraphs[0],
+      (long long)p->subgraphs[1]);
 }
 
 /* *more: whether the body is to run once more on `values`. */

@@ -70,15 +70,7 @@ static edge_status conv3d_compile(edge_compiler *c, edge_node *node) {
 static edge_status check_weights(edge_planner *planner, const edge_step *step) {
   const edge_node *node = step->node;
   for (int32_t i = 1; i < node->input_count; i++) {
-    if (node->inputs[i] < 0) continue;
-    const edge_tensor *tensor = edge_tensor_in(planner, step, i);
-    const edge_view *view = edge_view_in(planner, step, i);
-    bool same = view->rank == tensor->rank;
-    for (int32_t d = 0; same && d < view->rank; d++) same = view->shape[d] == tensor->shape[d];
-    if (same) continue;
-    return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                          "expected input %lld to have the shape in the file, got another",
-                          (long long)i);
+    if (node->inputs[i] >= 0) EDGE_TRY(edge_expect_stored(planner, step, i));
   }
   return EDGE_OK;
 }

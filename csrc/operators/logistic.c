@@ -136,7 +136,8 @@ static edge_status curve16_compile(edge_compiler *c, edge_node *node, bool is_ta
   EDGE_TRY(edge_unary_quants(c, node, &input, &output));
   if (!near_power(output.scale, &exponent) || exponent != -15) {
     return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                          "expected an int16 output of scale 1/32768, got another");
+                          "expected an int16 output of scale 1/32768, got %g",
+                          (double)output.scale);
   }
   p->exact = near_power(input.scale, &exponent);
   p->shift = exponent + 12;

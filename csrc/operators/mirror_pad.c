@@ -18,14 +18,15 @@ typedef struct mirror_state {
 } mirror_state;
 
 static edge_status mirror_compile(edge_compiler *c, edge_node *node) {
-  int8_t mode;
+  int8_t mode = REFLECT;
   mirror_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
   node->kernel = "copy";
   if (!edge_table_i8(&node->options, MIRROR_PAD_MODE, REFLECT, &mode) ||
       (mode != REFLECT && mode != SYMMETRIC)) {
     return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                          "expected the mode REFLECT or SYMMETRIC, got another");
+                          "expected the mode REFLECT or SYMMETRIC, 0 or 1, got %lld",
+                          (long long)mode);
   }
   p->offset = mode == REFLECT ? 1 : 0;
   EDGE_TRY(edge_expect_whole(c, node, 1, "paddings"));

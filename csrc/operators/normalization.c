@@ -48,8 +48,9 @@ static edge_status compile8(edge_compiler *c, edge_node *node, edge_rows_fn *row
   const int32_t zero = p->is_signed ? zero_signed : zero_unsigned;
   if (p->output.scale == scale && p->output.zero_point == zero) return EDGE_OK;
   return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                        "expected an output of scale 1/%lld and zero point %lld, got another",
-                        (long long)(1.0f / scale), (long long)zero);
+                        "expected an output of scale 1/%lld and zero point %lld, got %g and %lld",
+                        (long long)(1.0f / scale), (long long)zero, (double)p->output.scale,
+                        (long long)p->output.zero_point);
 }
 
 static edge_status compile_floats(edge_compiler *c, edge_node *node, edge_rows_fn *row) {

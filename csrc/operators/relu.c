@@ -163,8 +163,8 @@ static edge_status leaky_compile(edge_compiler *c, edge_node *node) {
   const edge_type type = edge_node_input(c, node, 0)->type;
   if (!edge_table_f32(&node->options, LEAKY_RELU_ALPHA, 0.0f, &made.alpha) ||
       !isfinite(made.alpha)) {
-    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected an alpha that is finite, got another");
+    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected an alpha that is finite, got %g",
+                          (double)made.alpha);
   }
   if (type != EDGE_FLOAT32) EDGE_TRY(leaky_quantized(c, node, &made));
   if ((EIGHT_BITS & EDGE_TYPE_BIT(type)) != 0) {

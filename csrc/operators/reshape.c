@@ -22,11 +22,11 @@ static edge_status reshape_begin(edge_compiler *c, edge_node *node, reshape_para
 
 static edge_status read_list(edge_compiler *c, const edge_node *node, uint32_t field,
                              reshape_params *p) {
-  edge_vector list;
+  edge_vector list = {0};
   if (!edge_table_vector(&node->options, field, 4, &list) || list.count > EDGE_MAX_RANK) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected a list of at most %lld dimensions, got another",
-                          (long long)EDGE_MAX_RANK);
+                          "expected a list of at most %lld dimensions, got %lld",
+                          (long long)EDGE_MAX_RANK, (long long)list.count);
   }
   p->rank = (int32_t)list.count;
   for (uint32_t i = 0; i < list.count; i++) p->list[i] = edge_vector_i32(&list, i);

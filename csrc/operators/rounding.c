@@ -80,9 +80,9 @@ static void nudge(fake_quant *p, float min, float max, int32_t bits) {
 }
 
 static edge_status fake_quant_compile(edge_compiler *c, edge_node *node) {
-  float min;
-  float max;
-  int32_t bits;
+  float min = 0.0f;
+  float max = 0.0f;
+  int32_t bits = 0;
   bool narrow;
   EDGE_TRY(edge_unary_types(c, node, EDGE_TYPE_BIT(EDGE_FLOAT32)));
   if (!edge_table_f32(&node->options, FAKE_QUANT_MIN, 0.0f, &min) ||
@@ -91,7 +91,8 @@ static edge_status fake_quant_compile(edge_compiler *c, edge_node *node) {
       !edge_table_bool(&node->options, FAKE_QUANT_NARROW_RANGE, false, &narrow) || bits < 2 ||
       bits > 16 || !(min <= 0.0f) || !(max >= 0.0f) || !(min < max) || !isfinite(max - min)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected 2 ... 16 bits and a range around 0, got others");
+                          "expected 2 ... 16 bits and a range around 0, got %lld and %g ... %g",
+                          (long long)bits, (double)min, (double)max);
   }
   if (narrow) {
     return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,

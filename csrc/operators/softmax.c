@@ -99,7 +99,8 @@ static edge_status compile8(edge_compiler *c, edge_node *node, float beta) {
   if (output->type == EDGE_INT8 &&
       (p->output.zero_point != -128 || !scale_is_near(p->output.scale, 0x1p-8f))) {
     return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                          "expected an output of scale 1/256 and zero point -128, got another");
+                          "expected an output of scale 1/256 and zero point -128, got %g and %lld",
+                          (double)p->output.scale, (long long)p->output.zero_point);
   }
   const float step = -quant.scale * beta;
   for (int32_t i = 0; i < 256; i++) p->table[i] = edge_expf(step * (float)i);
@@ -156,7 +157,8 @@ static edge_status compile16(edge_compiler *c, edge_node *node, float beta) {
   EDGE_TRY(edge_unary_quants(c, node, &input, &output));
   if (!scale_is_near(output.scale, 0x1p-15f)) {
     return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                          "expected an int16 output of scale 1/32768, got another");
+                          "expected an int16 output of scale 1/32768, got %g",
+                          (double)output.scale);
   }
   const double scale = (double)(input.scale * beta) / (10.0 / 65535.0);
   EDGE_TRY(edge_expect_fixed(c, node, scale, true, &p->scale));
@@ -195,11 +197,11 @@ static edge_status compile_floats(edge_compiler *c, edge_node *node, float beta)
 
 static edge_status softmax_compile(edge_compiler *c, edge_node *node) {
   const edge_tensor *input = edge_node_input(c, node, 0);
-  float beta;
+  float beta = 0.0f;
   if (!edge_table_f32(&node->options, SOFTMAX_BETA, 0.0f, &beta) || !isfinite(beta) ||
       beta <= 0.0f) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected a beta that is finite and above 0, got another");
+                          "expected a beta that is finite and above 0, got %g", (double)beta);
   }
   EDGE_TRY(edge_expect_one_of(c, node, input, "an input",
                               EDGE_TYPE_BIT(EDGE_FLOAT32) | EDGE_TYPE_BIT(EDGE_INT8) |

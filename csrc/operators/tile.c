@@ -68,9 +68,12 @@ static edge_status expand_shape(edge_planner *planner, edge_step *step) {
     ok = input->shape[d] == 1 || input->shape[d] == shape[d + added];
   }
   if (!ok) {
+    char whole[EDGE_SHAPE_TEXT];
+    char found[EDGE_SHAPE_TEXT];
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                          "expected a shape that the input's %lld dimensions go into, got another",
-                          (long long)input->rank);
+                          "expected a shape that the input's, %s, goes into, got %s",
+                          edge_shape_text(whole, input->rank, input->shape),
+                          edge_shape_text(found, rank, shape));
   }
   EDGE_TRY(edge_set_shape(planner, step, 0, rank, shape));
   edge_walk *walk = begin_walk(planner, step, 0);

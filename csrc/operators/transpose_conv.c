@@ -265,7 +265,8 @@ static edge_status read_quantization(edge_compiler *c, const edge_node *node, de
   EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &output));
   if (p->scatter.type == EDGE_INT16 && (input.zero_point != 0 || output.zero_point != 0)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected int16 tensors with zero points of 0, got others");
+                          "expected int16 tensors with zero points of 0, got %lld and %lld",
+                          (long long)input.zero_point, (long long)output.zero_point);
   }
   *weights_zero = of_weights.zero_point;
   p->scatter.lhs = edge_lhs_s16(p->scatter.type, input.zero_point);

@@ -105,10 +105,16 @@ static edge_status variable_of(edge_planner *planner, const edge_step *step,
   const int32_t *handle = edge_values_in(planner, step, 0);
   *variable = NULL;
   if (handle == NULL) return EDGE_OK;
-  if (edge_view_in(planner, step, 0)->bytes != sizeof *handle || *handle < 0 ||
-      *handle >= interpreter->model->variable_count) {
+  const uint64_t bytes = edge_view_in(planner, step, 0)->bytes;
+  if (bytes != sizeof *handle) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
-                          "expected the handle of a variable, got another number");
+                          "expected the handle of one variable, 4 bytes, got %llu",
+                          (unsigned long long)bytes);
+  }
+  if (*handle < 0 || *handle >= interpreter->model->variable_count) {
+    return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
+                          "expected the handle of one of %lld variables, got %lld",
+                          (long long)interpreter->model->variable_count, (long long)*handle);
   }
   *variable = &interpreter->variables[*handle];
   return EDGE_OK;

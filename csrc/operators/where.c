@@ -86,11 +86,12 @@ typedef struct unique_state {
 
 static edge_status unique_compile(edge_compiler *c, edge_node *node) {
   const edge_tensor *input = edge_node_input(c, node, 0);
-  int8_t type;
+  int8_t type = 0;
   if (!edge_table_i8(&node->options, UNIQUE_IDX_OUT_TYPE, EDGE_INT32, &type) ||
       (type != EDGE_INT32 && type != EDGE_INT64)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
-                          "expected an index type of INT32 or INT64, got another");
+                          "expected an index type of INT32 or INT64, %lld or %lld, got %lld",
+                          (long long)EDGE_INT32, (long long)EDGE_INT64, (long long)type);
   }
   switch (input->type) {
     case EDGE_FLOAT32:
