@@ -121,6 +121,18 @@ class Network:
         self.graph.operators.append(node)
         return outputs[0]
 
+    def custom(self, name, inputs, outputs, options):
+        """A custom operator, whose options are bytes."""
+        made = schema.OperatorCodeT()
+        made.builtinCode = made.deprecatedBuiltinCode = OPERATOR.CUSTOM
+        made.customCode, made.version = name.encode(), 1
+        self.model.operatorCodes.append(made)
+        node = schema.OperatorT()
+        node.opcodeIndex = len(self.model.operatorCodes) - 1
+        node.inputs, node.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
+        node.customOptions = np.frombuffer(options, np.uint8)
+        self.graph.operators.append(node)
+
     def _weights(self, shape, axis, *, per_channel, real_spread, input_scale, fan):
         """Random weights whose scales make the output's real values spread as wanted."""
         values = self.random.integers(-127, 128, shape).astype(np.int8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
-from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from edgesdk.errors import EdgeError, InputError, MalformedModelError
@@ -51,16 +50,8 @@ def model(boxes, columns, choices=None, *, dtype="float32", custom=None):
         inputs.append(net.tensor(shape, dtype, scale, zero_point))
     net.inputs += inputs
     outputs = [net.tensor(shape, "float32") for shape in ([], [], [], [])]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-    code.customCode, code.version = b"TFLite_Detection_PostProcess", 1
-    net.model.operatorCodes.append(code)
-    node = schema.OperatorT()
-    node.opcodeIndex = len(net.model.operatorCodes) - 1
-    node.inputs, node.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
     chosen = packed({**CHOICES, **(choices or {})}) if custom is None else custom
-    node.customOptions = np.frombuffer(chosen, np.uint8)
-    net.graph.operators.append(node)
+    net.custom("TFLite_Detection_PostProcess", inputs, outputs, chosen)
     return net.build(*outputs)
 
 

@@ -7,7 +7,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 import peer
-from edgesdk.errors import EdgeError, UnsupportedOperatorError
+from edgesdk.errors import EdgeError, MalformedModelError, UnsupportedOperatorError
 from edgesdk.interpreter import Interpreter
 from networks import Network, output_size
 
@@ -102,6 +102,56 @@ def test_transposed_convolutions_have_the_bits_of_litert(kind):
         content, frame = layer.build()
         compared += peer.agrees(content, frame, why=f"trial {trial} {vars(layer)}")
     assert compared > TRIALS // 2
+
+
+def with_bias(random, *, shape=None, options=None):
+    """A model of MediaPipe's custom operator, and its input."""
+    kernel, stride = random.integers(1, 5, 2), random.integers(1, 4, 2)
+    kernel = np.maximum(kernel, stride)  # XNNPACK wants it so
+    same = bool(random.integers(2))
+    batches, height, width, channels, outputs = (int(n) for n in random.integers(1, 9, 5))
+    net = Network(1)
+    x = net.input(shape or [batches, height, width, channels], "float32")
+    weights = [outputs, *map(int, kernel), channels]
+    operands = [x, *(net.tensor(s, "float32", data=peer.values(s, "float32", random))
+                     for s in (weights, [outputs]))]  # fmt: skip
+    more = np.zeros(2, int) if same else kernel - stride
+    size = np.array([height, width]) * stride + more
+    y = net.tensor([batches, *map(int, size), outputs], "float32")
+    if options is None:
+        options = [1 if same else 2, stride[1], stride[0]]
+    net.custom("Convolution2DTransposeBias", operands, [y], np.array(options, np.int32).tobytes())
+    return net.build(y), [peer.values([batches, height, width, channels], "float32", random)]
+
+
+def test_transposed_convolutions_of_mediapipe_agree_with_litert():
+    compared = 0
+    for trial in range(TRIALS):
+        content, frame = with_bias(np.random.default_rng([trial, 5]))
+        compared += peer.agrees(content, frame, why=f"trial {trial}")
+    assert compared > TRIALS // 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([1, 2], "expected 12 bytes of options, got 8"),
+        ([0, 2, 2], "expected a padding of 1 or 2 and strides in 1 ... 32768, got 0, 2 and 2"),
+        ([1, 0, 2], "got 1, 0 and 2"),
+        ([1, 2, 1 << 16], "got 1, 2 and 65536"),
+        ([1, 2, -1], "got 1, 2 and -1"),
+    ],
+)
+def test_options_of_mediapipe_are_checked(options, message):
+    content, _ = with_bias(np.random.default_rng(3), options=options)
+    with pytest.raises(MalformedModelError, match=message):
+        Interpreter(model_content=content, engine="native")
+
+
+def test_an_input_of_mediapipe_is_an_image():
+    content, _ = with_bias(np.random.default_rng(3), shape=[4, 4])
+    with pytest.raises(MalformedModelError, match="expected"):
+        Interpreter(model_content=content, engine="native").allocate_tensors()
 
 
 def refused(**changes):

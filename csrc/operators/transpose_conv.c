@@ -1,19 +1,38 @@
 /* TRANSPOSE_CONV: output shape int32 [4], weights [O][KH][KW][I], input [N][H][W][I], bias [O] or
  * none -> [N][OH][OW][O]; int8, uint8, int16 with int8 weights, float32, and float32 with int8
- * weights.
+ * weights. Convolution2DTransposeBias, MediaPipe's custom operator: input, weights, bias [O], all
+ * float32, and the output's shape follows from them.
  *
  * Every input cell adds its product with the weights to the KH x KW output cells from its place
  * times the stride on. A task makes one row of output: the kernel rows that reach it, in order.
  *
  * Source: tflite/kernels/transpose_conv.cc, internal/optimized/integer_ops/transpose_conv.h,
- * internal/optimized/optimized_ops.h; XNNPACK src/operators/deconvolution-nhwc.c; docs/numerics.md.
+ * internal/optimized/optimized_ops.h; XNNPACK src/operators/deconvolution-nhwc.c; of the custom
+ * operator, VisitMediaPipeDeconvolutionNode in tflite/delegates/xnnpack/xnnpack_delegate.cc;
+ * docs/numerics.md.
  */
+#include <math.h>
+
 #include "../movement.h"
 #include "../operators.h"
 #include "../scatter.h"
 #include "../window.h"
 
-enum { OUTPUT_SHAPE, WEIGHTS, INPUT, BIAS };
+typedef enum role { OUTPUT_SHAPE, WEIGHTS, INPUT, BIAS, ROLES } role;
+
+static bool is_custom(const edge_node *node) {
+  return node->op == &edge_operator_transpose_conv_bias;
+}
+
+/* Where among the inputs the operand of a role is; -1: there is none. */
+static int32_t place_of(const edge_node *node, role operand) {
+  static const int32_t custom[ROLES] = {-1, 1, 0, 2};
+  return is_custom(node) ? custom[operand] : (int32_t)operand;
+}
+
+static edge_tensor *operand_of(const edge_compiler *c, const edge_node *node, role operand) {
+  return edge_node_optional(c, node, place_of(node, operand));
+}
 
 typedef struct deconv_params {
   edge_window window; /* of the output, whose cells play the input's part */
@@ -54,7 +73,7 @@ static void add_row(const deconv_params *p, const edge_axis *x, const uint8_t *r
 }
 
 static const uint8_t *input_of(const edge_frame *frame, const edge_step *step) {
-  return frame->views[step->node->inputs[INPUT]].data;
+  return frame->views[step->node->inputs[place_of(step->node, INPUT)]].data;
 }
 
 /* Row `row` of the output of image `batch`, as sums. */
@@ -113,21 +132,21 @@ static void deconv_run(const edge_frame *frame, const edge_step *step) {
 /* ---- compile: types ---------------------------------------------------------------------- */
 
 static bool is_dynamic(const edge_compiler *c, const edge_node *node) {
-  return edge_node_input(c, node, INPUT)->type == EDGE_FLOAT32 &&
-         edge_node_input(c, node, WEIGHTS)->type == EDGE_INT8;
+  return operand_of(c, node, INPUT)->type == EDGE_FLOAT32 &&
+         operand_of(c, node, WEIGHTS)->type == EDGE_INT8;
 }
 
 static edge_status choose(edge_compiler *c, const edge_node *node, bool wide, edge_scatter *p) {
   if (edge_scatter_choose(p, wide, is_dynamic(c, node))) return EDGE_OK;
   return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
                         "expected an input of int8, uint8, int16 or float32, got %s (tensor %lld)",
-                        edge_type_name(p->type), (long long)node->inputs[INPUT]);
+                        edge_type_name(p->type), (long long)node->inputs[place_of(node, INPUT)]);
 }
 
 /* int16: sums of 64 bits, unless the options say that the bias has 32. */
 static edge_status read_width(edge_compiler *c, const edge_node *node, bool *wide) {
   enum { ANY = 0, INT32_IN_FILE = 2, INT64_IN_FILE = 4 };
-  const edge_tensor *bias = edge_node_optional(c, node, BIAS);
+  const edge_tensor *bias = operand_of(c, node, BIAS);
   int8_t type;
   if (!edge_table_i8(&node->options, TRANSPOSE_CONV_QUANTIZED_BIAS_TYPE, ANY, &type)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
@@ -142,7 +161,7 @@ static edge_status read_width(edge_compiler *c, const edge_node *node, bool *wid
 }
 
 static edge_status check_bias(edge_compiler *c, const edge_node *node, const deconv_params *p) {
-  const edge_tensor *bias = edge_node_optional(c, node, BIAS);
+  const edge_tensor *bias = operand_of(c, node, BIAS);
   if (bias == NULL) return EDGE_OK;
   EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
   if (p->scatter.type == EDGE_FLOAT32) {
@@ -152,18 +171,16 @@ static edge_status check_bias(edge_compiler *c, const edge_node *node, const dec
   }
   const int64_t count = edge_count(bias->shape, 0, bias->rank);
   if (count == p->scatter.outputs) return EDGE_OK;
-  return edge_node_fail(
-      c, node, EDGE_MALFORMED_MODEL, "expected a bias of %lld elements, got %lld (tensor %lld)",
-      (long long)p->scatter.outputs, (long long)count, (long long)node->inputs[BIAS]);
+  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
+                        "expected a bias of %lld elements, got %lld (tensor %lld)",
+                        (long long)p->scatter.outputs, (long long)count,
+                        (long long)node->inputs[place_of(node, BIAS)]);
 }
 
 static edge_status check_tensors(edge_compiler *c, const edge_node *node, deconv_params *p) {
-  const edge_tensor *shape = edge_node_input(c, node, OUTPUT_SHAPE);
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const edge_tensor *weights = operand_of(c, node, WEIGHTS);
   const bool bytes = p->scatter.type == EDGE_INT16 || is_dynamic(c, node);
   const edge_type type = bytes ? EDGE_INT8 : p->scatter.type;
-  EDGE_TRY(edge_expect_type(c, node, shape, "an output shape", EDGE_INT32));
-  EDGE_TRY(edge_expect_rank(c, node, shape, "an output shape", 1));
   EDGE_TRY(edge_expect_type(c, node, weights, "weights", type));
   EDGE_TRY(edge_expect_rank(c, node, weights, "weights", 4));
   EDGE_TRY(edge_expect_constant(c, node, weights, "weights"));
@@ -184,24 +201,24 @@ static edge_status check_tensors(edge_compiler *c, const edge_node *node, deconv
 static bool xnn_shapes(edge_compiler *c, const edge_node *node, const deconv_params *p) {
   const edge_axis *x = &p->window.x;
   const edge_axis *y = &p->window.y;
-  return edge_node_input(c, node, OUTPUT_SHAPE)->data != NULL &&
+  return operand_of(c, node, OUTPUT_SHAPE)->data != NULL &&
          (!p->window.same || (x->kernel >= x->stride && y->kernel >= y->stride));
 }
 
 /* And builds. */
 static bool xnn_takes(edge_compiler *c, const edge_node *node, const deconv_params *p,
                       edge_quant input, edge_quant output) {
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const edge_tensor *weights = operand_of(c, node, WEIGHTS);
   return (p->scatter.type == EDGE_INT8 || (p->scatter.type == EDGE_UINT8 && weights->axis == 0)) &&
-         xnn_shapes(c, node, p) && edge_xnn_activation(edge_node_input(c, node, INPUT)) &&
+         xnn_shapes(c, node, p) && edge_xnn_activation(operand_of(c, node, INPUT)) &&
          edge_xnn_activation(edge_node_output(c, node, 0)) &&
-         edge_xnn_weights(weights, edge_node_optional(c, node, BIAS)) &&
+         edge_xnn_weights(weights, operand_of(c, node, BIAS)) &&
          edge_xnn_scales(weights, input.scale, output.scale);
 }
 
 static edge_status pack_fixed(edge_compiler *c, const edge_node *node, deconv_params *p,
                               edge_quant input, edge_quant output) {
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const edge_tensor *weights = operand_of(c, node, WEIGHTS);
   const bool wide = p->scatter.sum_size == sizeof(int64_t);
   edge_fixed *fixed = edge_pack_alloc(c, (uint64_t)p->scatter.outputs, sizeof *fixed);
   if (fixed == NULL) return edge_no_memory(c->error);
@@ -225,7 +242,7 @@ static edge_status pack_fixed(edge_compiler *c, const edge_node *node, deconv_pa
 /* The weights' scales, times input over output where both are given. */
 static edge_status pack_scales(edge_compiler *c, const edge_node *node, deconv_params *p,
                                const float *input, const float *output, const float **packed) {
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const edge_tensor *weights = operand_of(c, node, WEIGHTS);
   float *scales = edge_pack_alloc(c, (uint64_t)p->scatter.outputs, sizeof *scales);
   if (scales == NULL) return edge_no_memory(c->error);
   *packed = scales;
@@ -238,7 +255,7 @@ static edge_status pack_scales(edge_compiler *c, const edge_node *node, deconv_p
 
 /* float32 with int8 weights: XNNPACK quantizes each image its own way. */
 static edge_status read_dynamic(edge_compiler *c, const edge_node *node, deconv_params *p) {
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const edge_tensor *weights = operand_of(c, node, WEIGHTS);
   bool normal = true;
   EDGE_TRY(edge_expect_scales(c, node, weights, "weights", 0));
   for (uint32_t i = 0; i < weights->scale.count; i++) {
@@ -251,7 +268,7 @@ static edge_status read_dynamic(edge_compiler *c, const edge_node *node, deconv_
 
 static edge_status read_quantization(edge_compiler *c, const edge_node *node, deconv_params *p,
                                      int32_t *weights_zero) {
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const edge_tensor *weights = operand_of(c, node, WEIGHTS);
   edge_quant of_weights = {0};
   edge_quant input;
   edge_quant output;
@@ -261,7 +278,7 @@ static edge_status read_quantization(edge_compiler *c, const edge_node *node, de
   } else {
     EDGE_TRY(edge_expect_scales(c, node, weights, "weights", 0));
   }
-  EDGE_TRY(edge_expect_quant(c, node, edge_node_input(c, node, INPUT), "an input", &input));
+  EDGE_TRY(edge_expect_quant(c, node, operand_of(c, node, INPUT), "an input", &input));
   EDGE_TRY(edge_expect_quant(c, node, edge_node_output(c, node, 0), "an output", &output));
   if (p->scatter.type == EDGE_INT16 && (input.zero_point != 0 || output.zero_point != 0)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
@@ -284,7 +301,7 @@ static edge_status read_quantization(edge_compiler *c, const edge_node *node, de
 /* From [O][KH][KW][I] to [KH][KW][I][O]. */
 static edge_status pack_weights(edge_compiler *c, const edge_node *node, deconv_params *p,
                                 int32_t zero_point) {
-  const edge_tensor *weights = edge_node_input(c, node, WEIGHTS);
+  const edge_tensor *weights = operand_of(c, node, WEIGHTS);
   const uint64_t rows = (uint64_t)edge_count(weights->shape, 1, 4);
   const uint64_t outputs = (uint64_t)p->scatter.outputs;
   const bool is_float = weights->type == EDGE_FLOAT32;
@@ -307,7 +324,7 @@ static edge_status pack_weights(edge_compiler *c, const edge_node *node, deconv_
 
 /* As the sums are; zeros where there is none. */
 static edge_status pack_bias(edge_compiler *c, const edge_node *node, deconv_params *p) {
-  const edge_tensor *bias = edge_node_optional(c, node, BIAS);
+  const edge_tensor *bias = operand_of(c, node, BIAS);
   void *packed = edge_pack_alloc(c, (uint64_t)p->scatter.outputs, p->scatter.sum_size);
   if (packed == NULL) return edge_no_memory(c->error);
   p->scatter.bias = packed;
@@ -327,14 +344,30 @@ static edge_status pack_bias(edge_compiler *c, const edge_node *node, deconv_par
   return EDGE_OK;
 }
 
+/* Counts the work, and packs. */
+static edge_status finish_compile(edge_compiler *c, edge_node *node, deconv_params *p,
+                                  int32_t weights_zero) {
+  node->kernel = p->scatter.xnn ? "deconv, float32 rounding" : "deconv";
+  /* Without strides every element gets a product of each weight of its channel. */
+  node->effort = (uint64_t)edge_count(operand_of(c, node, WEIGHTS)->shape, 1, 4);
+  node->macs = edge_stored_count(operand_of(c, node, INPUT)) *
+               (uint64_t)edge_count(operand_of(c, node, WEIGHTS)->shape, 0, 3);
+  EDGE_TRY(pack_weights(c, node, p, weights_zero));
+  EDGE_TRY(pack_bias(c, node, p));
+  return edge_keep(c, operand_of(c, node, INPUT));
+}
+
 static edge_status deconv_compile(edge_compiler *c, edge_node *node) {
   static const edge_window_fields fields = {TRANSPOSE_CONV_PADDING, TRANSPOSE_CONV_STRIDE_W,
                                             TRANSPOSE_CONV_STRIDE_H, -1, -1};
+  const edge_tensor *shape = operand_of(c, node, OUTPUT_SHAPE);
   deconv_params *p = edge_node_params(c, node, sizeof *p);
   if (p == NULL) return edge_no_memory(c->error);
   bool wide = false;
   int32_t weights_zero = 0;
-  p->scatter.type = edge_node_input(c, node, INPUT)->type;
+  p->scatter.type = operand_of(c, node, INPUT)->type;
+  EDGE_TRY(edge_expect_type(c, node, shape, "an output shape", EDGE_INT32));
+  EDGE_TRY(edge_expect_rank(c, node, shape, "an output shape", 1));
   EDGE_TRY(edge_window_read(c, node, &fields, &p->window));
   if (p->scatter.type == EDGE_INT16) EDGE_TRY(read_width(c, node, &wide));
   EDGE_TRY(choose(c, node, wide, &p->scatter));
@@ -346,14 +379,42 @@ static edge_status deconv_compile(edge_compiler *c, edge_node *node) {
     EDGE_TRY(edge_read_float_range(c, node, TRANSPOSE_CONV_FUSED_ACTIVATION_FUNCTION,
                                    &p->scatter.range));
   }
-  node->kernel = p->scatter.xnn ? "deconv, float32 rounding" : "deconv";
-  /* Without strides every element gets a product of each weight of its channel. */
-  node->effort = (uint64_t)edge_count(edge_node_input(c, node, WEIGHTS)->shape, 1, 4);
-  node->macs = edge_stored_count(edge_node_input(c, node, INPUT)) *
-               (uint64_t)edge_count(edge_node_input(c, node, WEIGHTS)->shape, 0, 3);
-  EDGE_TRY(pack_weights(c, node, p, weights_zero));
-  EDGE_TRY(pack_bias(c, node, p));
-  return edge_keep(c, edge_node_input(c, node, INPUT));
+  return finish_compile(c, node, p, weights_zero);
+}
+
+/* The options are the beginning of TfLiteTransposeConvParams in memory, little-endian: padding, 1
+ * for SAME and 2 for VALID, and two strides. Source: tflite/core/c/builtin_op_data.h. */
+static edge_status read_custom(edge_compiler *c, const edge_node *node, edge_window *window) {
+  enum { SAME = 1, VALID = 2, OPTIONS = 12, STRIDE_MAX = 1 << 15 };
+  if (node->custom.size < OPTIONS) {
+    return edge_node_fail(c, node, EDGE_MALFORMED_MODEL, "expected %lld bytes of options, got %llu",
+                          (long long)OPTIONS, (unsigned long long)node->custom.size);
+  }
+  const int32_t padding = edge_load_i32(node->custom.data);
+  window->same = padding == SAME;
+  window->x = (edge_axis){.stride = edge_load_i32(node->custom.data + 4), .dilation = 1};
+  window->y = (edge_axis){.stride = edge_load_i32(node->custom.data + 8), .dilation = 1};
+  if ((padding == SAME || padding == VALID) && window->x.stride >= 1 && window->y.stride >= 1 &&
+      window->x.stride <= STRIDE_MAX && window->y.stride <= STRIDE_MAX) {
+    return EDGE_OK;
+  }
+  return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
+                        "expected a padding of 1 or 2 and strides in 1 ... %lld, got %lld, %lld "
+                        "and %lld",
+                        (long long)STRIDE_MAX, (long long)padding, (long long)window->x.stride,
+                        (long long)window->y.stride);
+}
+
+static edge_status custom_compile(edge_compiler *c, edge_node *node) {
+  deconv_params *p = edge_node_params(c, node, sizeof *p);
+  if (p == NULL) return edge_no_memory(c->error);
+  p->scatter.type = EDGE_FLOAT32;
+  p->scatter.range = (edge_float_range){-INFINITY, INFINITY};
+  EDGE_TRY(edge_expect_type(c, node, operand_of(c, node, INPUT), "an input", EDGE_FLOAT32));
+  EDGE_TRY(read_custom(c, node, &p->window));
+  EDGE_TRY(choose(c, node, false, &p->scatter));
+  EDGE_TRY(check_tensors(c, node, p));
+  return finish_compile(c, node, p, 0);
 }
 
 /* ---- shape ------------------------------------------------------------------------------- */
@@ -369,12 +430,37 @@ static edge_status place(edge_planner *planner, const edge_step *step, const int
                         (long long)in[2]);
 }
 
+/* As wide as its input, times the stride; VALID: as its input's windows reach. */
+static edge_status custom_shape(edge_planner *planner, const edge_step *step, int32_t shape[4]) {
+  const deconv_params *p = step->node->params;
+  const edge_view *input = edge_view_in(planner, step, place_of(step->node, INPUT));
+  const edge_axis *axes[2] = {&p->window.y, &p->window.x};
+  shape[0] = input->shape[0];
+  shape[3] = p->scatter.outputs;
+  for (int32_t d = 0; d < 2; d++) {
+    const int64_t more = p->window.same ? 0 : edge_max(0, axes[d]->kernel - axes[d]->stride);
+    const int64_t size = (int64_t)input->shape[d + 1] * axes[d]->stride + more;
+    if (size > INT32_MAX) {
+      return edge_step_fail(planner, step, EDGE_LIMIT_EXCEEDED,
+                            "expected an output of at most %lld cells a side, got %lld",
+                            (long long)INT32_MAX, (long long)size);
+    }
+    shape[d + 1] = (int32_t)size;
+  }
+  return EDGE_OK;
+}
+
+static edge_status output_shape(edge_planner *planner, const edge_step *step, int32_t shape[4]) {
+  if (is_custom(step->node)) return custom_shape(planner, step, shape);
+  return edge_exact_list_in(planner, step, OUTPUT_SHAPE, 4, shape);
+}
+
 static edge_status deconv_shape(edge_planner *planner, edge_step *step) {
   const deconv_params *p = step->node->params;
-  const edge_view *input = edge_view_in(planner, step, INPUT);
+  const edge_view *input = edge_view_in(planner, step, place_of(step->node, INPUT));
   EDGE_TRY(edge_expect_image(planner, step, input, p->scatter.channels));
   int32_t shape[4];
-  EDGE_TRY(edge_exact_list_in(planner, step, OUTPUT_SHAPE, 4, shape));
+  EDGE_TRY(output_shape(planner, step, shape));
   if (shape[0] != input->shape[0] || shape[3] != p->scatter.outputs) {
     return edge_step_fail(planner, step, EDGE_MALFORMED_MODEL,
                           "expected an output of %lld images with %lld channels, got %lld with "
@@ -407,6 +493,17 @@ const edge_operator edge_operator_transpose_conv = {
     .inputs_min = 3,
     .inputs_max = 4,
     .compile = deconv_compile,
+    .shape = deconv_shape,
+    .run = deconv_run,
+};
+
+const edge_operator edge_operator_transpose_conv_bias = {
+    .code = 32,
+    .name = "Convolution2DTransposeBias",
+    .version_max = 1,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .compile = custom_compile,
     .shape = deconv_shape,
     .run = deconv_run,
 };
