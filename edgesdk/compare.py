@@ -11,6 +11,7 @@ XNNPACK delegate refuses a sound model, its own optimised kernels are.
 # ruff: noqa: ANN401 - LiteRT ships no types
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -136,22 +137,21 @@ def compare(
 
 
 def spread(content: bytes, frames: Sequence[Sequence[Array]]) -> float:
-    """How far LiteRT's own two paths, with XNNPACK and without, are apart on the outputs; where it
-    has one path only, how far that one goes when its inputs are off by the tolerance.
+    """How far LiteRT is from itself on the outputs: with XNNPACK and without, and for inputs that
+    are off by the tolerance.
 
     A yardstick for networks of floats: some make much of the last bit of a sum.
 
     Raises:
         ConfigurationError: LiteRT is not installed.
-        UnsupportedOperatorError: both paths refuse the model.
+        UnsupportedOperatorError: LiteRT refuses the model.
     """
-    one, taken = _litert(content)
-    operators = [""] * len(one.get_output_details())
-    try:
-        other = _litert(content, [name for name in _PATHS if name != taken])[0]
-        found = _run_both(one, other, frames, operators)
-    except UnsupportedOperatorError:
-        found = _run_both(one, _Nudged(_litert(content)[0]), frames, operators)
+    made, taken = _litert(content)
+    others: list[Any] = [_Nudged(_litert(content, [taken])[0])]
+    with contextlib.suppress(UnsupportedOperatorError):  # it has the one path only
+        others.append(_litert(content, [name for name in _PATHS if name != taken])[0])
+    operators = [""] * len(made.get_output_details())
+    found = [o for other in others for o in _run_both(made, other, frames, operators)]
     return max((output.largest for output in found), default=0.0)
 
 
