@@ -322,6 +322,34 @@ def schema_version_4(net):
     net.model.version = 4
 
 
+@fault(MalformedModelError, r"expected 1 \.\.\. 1024 subgraphs, got 0")
+def no_subgraphs(net):
+    net.model.subgraphs = []
+
+
+@fault(MalformedModelError, r"expected 1 \.\.\. 1024 subgraphs, got 0")
+def no_list_of_subgraphs(net):
+    net.model.subgraphs = None
+
+
+def softmax_with(beta):
+    def change(net):
+        options = schema.SoftmaxOptionsT()
+        options.beta = beta
+        y = net.tensor([1, 4], "float32")
+        net.operator("SOFTMAX", [net.input([1, 4], "float32")], [y], options, version=1)
+
+    return change
+
+
+for beta, text in ((0.0, "0"), (-1.0, "-1"), (float("nan"), "nan")):
+    FAULTS[f"softmax_beta_{text}"] = (
+        softmax_with(beta),
+        MalformedModelError,
+        rf"\(SOFTMAX v1\): expected a beta that is finite and above 0, got {text}$",
+    )
+
+
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_fault_is_named(name):
     change, kind, pattern = FAULTS[name]

@@ -12,6 +12,7 @@ import itertools
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,7 @@ TABLES = [
     *((name, "-") for name in PROCESSORS if name != "aarch64-max"),
 ]
 
+HASH = 16  # hexadecimal digits
 # Seconds a run where nothing is emulated, of an operator that others show as well.
 TOO_LARGE_TO_EMULATE = {"google-ai-edge+LiteRT__conv3d_huge_im2col"}
 
@@ -206,6 +208,24 @@ def test_any_number_of_threads_gives_the_same_bits(name, threads, models, expect
     program = command(build, PROCESSORS[name], "run_models")
     few = models[:6]  # the networks
     assert run([*program, "-", str(threads), *few]) == expected[: len(few)]
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    """A small model of every operator that the core has, for each type of its first operand."""
+    folder = tmp_path_factory.mktemp("seeds")
+    run([sys.executable, str(ROOT / "tests" / "fuzz" / "seeds.py"), str(folder)])
+    found = sorted(map(str, folder.glob("*.tflite")))
+    assert len(found) > 400
+    return found
+
+
+@pytest.mark.parametrize("name", ["aarch64-max", "armv7l-cortex-a15", "armv7l-without-neon"])
+def test_every_operator_has_the_same_bits_on_another_processor(name, seeds, build):
+    program = command(build, PROCESSORS[name], "run_models")
+    here = run([build("here", "run_models"), "-", "1", *seeds])
+    assert sum(len(line) == HASH for line in here) > 350  # the others end in an error
+    assert run([*program, "-", "2", *seeds]) == here
 
 
 @pytest.mark.parametrize("folder", ["units", "generated"])
