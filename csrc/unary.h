@@ -21,6 +21,10 @@ typedef struct edge_unary {
 
 /* A set of types: bits by edge_type. */
 #define EDGE_TYPE_BIT(type) (UINT32_C(1) << (type))
+/* Elements that operators order. */
+#define EDGE_ORDERED_TYPES                                                              \
+  (EDGE_TYPE_BIT(EDGE_FLOAT32) | EDGE_TYPE_BIT(EDGE_INT8) | EDGE_TYPE_BIT(EDGE_UINT8) | \
+   EDGE_TYPE_BIT(EDGE_INT16) | EDGE_TYPE_BIT(EDGE_INT32) | EDGE_TYPE_BIT(EDGE_INT64))
 
 /* Refuses a tensor whose type is not in the set, naming those that are. */
 edge_status edge_expect_one_of(edge_compiler *compiler, const edge_node *node,

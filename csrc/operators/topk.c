@@ -8,6 +8,7 @@
 #include "../movement.h"
 #include "../operators.h"
 #include "../order.h"
+#include "../unary.h"
 
 typedef struct topk_state {
   int32_t rows, row, k;
@@ -17,19 +18,7 @@ static edge_status topk_compile(edge_compiler *c, edge_node *node) {
   const edge_tensor *input = edge_node_input(c, node, 0);
   const edge_tensor *indices = edge_node_output(c, node, 1);
   edge_tensor *k = edge_node_input(c, node, 1);
-  switch (input->type) {
-    case EDGE_FLOAT32:
-    case EDGE_INT8:
-    case EDGE_UINT8:
-    case EDGE_INT16:
-    case EDGE_INT32:
-    case EDGE_INT64:
-      break;
-    default:
-      return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                            "expected float32 or whole numbers, got %s",
-                            edge_type_name(input->type));
-  }
+  EDGE_TRY(edge_expect_one_of(c, node, input, "an input", EDGE_ORDERED_TYPES));
   EDGE_TRY(edge_expect_type(c, node, edge_node_output(c, node, 0), "values", input->type));
   if (indices->type != EDGE_INT16) {
     EDGE_TRY(edge_expect_type(c, node, indices, "indices", EDGE_INT32));

@@ -7,6 +7,7 @@
 #include "../movement.h"
 #include "../operators.h"
 #include "../order.h"
+#include "../unary.h"
 
 /* ---- WHERE ------------------------------------------------------------------------------- */
 
@@ -93,19 +94,7 @@ static edge_status unique_compile(edge_compiler *c, edge_node *node) {
                           "expected an index type of INT32 or INT64, %lld or %lld, got %lld",
                           (long long)EDGE_INT32, (long long)EDGE_INT64, (long long)type);
   }
-  switch (input->type) {
-    case EDGE_FLOAT32:
-    case EDGE_INT8:
-    case EDGE_UINT8:
-    case EDGE_INT16:
-    case EDGE_INT32:
-    case EDGE_INT64:
-      break;
-    default:
-      return edge_node_fail(c, node, EDGE_UNSUPPORTED_OPERATOR,
-                            "expected float32 or whole numbers, got %s",
-                            edge_type_name(input->type));
-  }
+  EDGE_TRY(edge_expect_one_of(c, node, input, "an input", EDGE_ORDERED_TYPES));
   EDGE_TRY(edge_expect_type(c, node, edge_node_output(c, node, 0), "values", input->type));
   return edge_expect_type(c, node, edge_node_output(c, node, 1), "indices", (edge_type)type);
 }
