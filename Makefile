@@ -101,7 +101,7 @@ $(VENV)/linters: pyproject.toml | $(STAMP)
 
 $(CORE): $(SOURCES) $(STAMP)
 	@echo "==> building the core (half a minute)"
-	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 2
+	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@# setuptools warns of a folder of the package's name: that folder is what is meant.
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--no-build-isolation --no-deps --editable .

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -60,6 +64,22 @@ native = Extension(
 )
 
 
+class BuildInParallel(build_ext):
+    """Compiles as many files at a time as there are processors."""
+
+    def build_extensions(self) -> None:
+        """Have the compiler take the files apart."""
+        compile_some = self.compiler.compile
+
+        def compile_all(sources: list[str], **options: Any) -> list[str]:  # noqa: ANN401 - its own
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                made = pool.map(lambda source: compile_some([source], **options), sources)
+                return list(chain.from_iterable(made))
+
+        self.compiler.compile = compile_all
+        super().build_extensions()
+
+
 class BuildWithNetworks(build_py):
     """Puts the demonstration's networks, which lie under examples/, into the wheel."""
 
@@ -79,5 +99,5 @@ if not sysconfig.get_path("include"):
 
 setup(
     ext_modules=cythonize([native], build_dir="build/cython"),
-    cmdclass={"build_py": BuildWithNetworks},
+    cmdclass={"build_ext": BuildInParallel, "build_py": BuildWithNetworks},
 )
