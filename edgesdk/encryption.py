@@ -206,6 +206,11 @@ def _context(binding: Binding) -> bytes:
 
 def _derive(content_key: Buffer, context: bytes, salt: bytes) -> bytearray:
     """Key, base nonce and commitment, one after the other."""
+    if len(content_key) != _KEY_BYTES:
+        # HKDF would take any.
+        raise InputError(
+            "argument", f"expected a content key of {_KEY_BYTES} bytes, got {len(content_key)}"
+        )
     info = _COBBLESTONE + salt + context
     length = _KEY_BYTES + NONCE_BYTES + COMMITMENT_BYTES
     return primitives.expand_sha512(content_key, info=info, length=length)

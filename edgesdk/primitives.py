@@ -40,6 +40,7 @@ from edgesdk.errors import DecryptionError, InputError, MalformedBundleError, Si
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
+AES_256_KEY_BYTES = 32
 TAG_BYTES = 16
 NONCE_BYTES = 12
 # HPKE with MLKEM768-X25519: encapsulated key (1,088 + 32), then the AEAD's tag.
@@ -193,10 +194,14 @@ def hpke_open(ml_kem_seed: Buffer, x25519_seed: Buffer, sealed: Buffer, info: by
 
 
 class Aes256Gcm:
-    """AES-256-GCM without associated data, from buffers into buffers."""
+    """AES-256-GCM without associated data, from buffers into buffers.
+
+    Raises:
+        InputError: ``argument``: a key of another length, which would be another cipher.
+    """
 
     def __init__(self, key: Buffer) -> None:
-        self._cipher = AESGCM(key)
+        self._cipher = _aes_256(key)
 
     def encrypt_into(self, nonce: bytes, plaintext: Buffer, into: memoryview) -> None:
         """Fill ``into``, which is exactly ``TAG_BYTES`` longer than the plaintext."""
@@ -218,7 +223,7 @@ class Aes256Gcm:
 
 def aes_256_gcm_seal(key: Buffer, nonce: bytes, plaintext: Buffer) -> bytes:
     """Ciphertext and tag."""
-    return AESGCM(key).encrypt(nonce, plaintext, None)
+    return _aes_256(key).encrypt(nonce, plaintext, None)
 
 
 def aes_256_gcm_open(key: Buffer, nonce: bytes, sealed: Buffer) -> bytes:
@@ -227,8 +232,9 @@ def aes_256_gcm_open(key: Buffer, nonce: bytes, sealed: Buffer) -> bytes:
     Raises:
         DecryptionError: ``payload``.
     """
+    cipher = _aes_256(key)
     try:
-        return AESGCM(key).decrypt(nonce, sealed, None)
+        return cipher.decrypt(nonce, sealed, None)
     except (InvalidTag, ValueError):
         raise undecryptable() from None
 
@@ -263,6 +269,12 @@ def wipe(buffer: bytearray | memoryview) -> None:
         for start in range(0, len(view), len(_ZEROS)):
             stop = min(start + len(_ZEROS), len(view))
             view[start:stop] = _ZEROS[: stop - start]
+
+
+def _aes_256(key: Buffer) -> AESGCM:
+    if len(key) != AES_256_KEY_BYTES:
+        raise InputError("argument", f"expected a key of {AES_256_KEY_BYTES} bytes, got {len(key)}")
+    return AESGCM(key)
 
 
 def _check_edwards(public: bytes) -> None:

@@ -98,6 +98,18 @@ def test_round_trip(data, key, salt):
     assert decrypt(encrypt(data, key=key, salt=salt), len(data), key=key) == data
 
 
+@pytest.mark.parametrize("size", [0, 16, 31, 33, 64])
+def test_content_keys_of_another_length(size):
+    """HKDF would make a key of any."""
+    for call in (
+        lambda: encrypt(b"x", key=bytes(size)),
+        lambda: decrypt(bytes(73), 1, key=bytes(size)),
+    ):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert caught.value.reason == "argument"
+
+
 def test_derivation_is_the_one_of_the_page():
     info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0" + bytes(24) + context()
     first = hmac.digest(KEY, info + b"\1", "sha512")

@@ -270,6 +270,14 @@ def test_gcm_into_and_out_of_buffers():
     raises(DecryptionError, "payload", primitives.aes_256_gcm_open, bytes(32), bytes(12), b"")
 
 
+@pytest.mark.parametrize("size", [0, 16, 24, 31, 33])
+def test_gcm_with_another_key_is_another_cipher(size):
+    key = bytes(size)
+    raises(InputError, "argument", primitives.Aes256Gcm, key)
+    raises(InputError, "argument", primitives.aes_256_gcm_seal, key, bytes(12), b"plain")
+    raises(InputError, "argument", primitives.aes_256_gcm_open, key, bytes(12), bytes(21))
+
+
 def test_hkdf_of_rfc_5869():
     derived = primitives.hkdf_sha256(
         b"\x0b" * 22,
