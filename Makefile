@@ -31,7 +31,7 @@ help:
 	@echo "make lint        formatting, types, layers, warnings of the C compiler"
 	@echo "make sanitize    the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make coverage    what the tests reach, in Python and in C, with gates"
-	@echo "make fuzz        hostile models against the core for a minute (FUZZ_SECONDS); needs clang"
+	@echo "make fuzz        hostile models, bundles and documents for a minute (FUZZ_SECONDS); needs clang"
 	@echo "make bench       times of kernels, models and the fallback on this machine"
 	@echo "make wheel       source archive, and a wheel that is built and tested from it"
 	@echo "make clean       remove all that the others made"
@@ -66,7 +66,7 @@ sanitize: $(STAMP)
 coverage: $(STAMP) $(VENV)/linters
 	@.ci/coverage $(BIN)
 
-fuzz: $(CORE)
+fuzz: $(CORE) $(VENV)/fuzzer
 	@.ci/fuzz $(BIN)
 
 bench: $(CORE)
@@ -97,6 +97,11 @@ $(STAMP): pyproject.toml | $(VENV)/bin/python
 $(VENV)/linters: pyproject.toml | $(STAMP)
 	@echo "==> installing linters into $(VENV)"
 	@$(BIN)/python .ci/install.py lint
+	@touch $@
+
+$(VENV)/fuzzer: pyproject.toml | $(STAMP)
+	@echo "==> installing atheris into $(VENV)"
+	@$(BIN)/python .ci/install.py fuzz
 	@touch $@
 
 $(CORE): $(SOURCES) $(STAMP)

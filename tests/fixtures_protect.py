@@ -191,8 +191,8 @@ def stream(seed):
     return take
 
 
-@pytest.fixture(scope="session")
-def world():
+def make_world():
+    """Also for programs that are no tests."""
     people = {
         name: SecretKey.generate("signer", random=stream(name))
         for name in ("root", "release", "issuer", "stranger")
@@ -229,3 +229,8 @@ def world():
         bundle_bytes=bundle,
         grant_bytes=grant(bundle, packed.content_key, record, people["issuer"], created=NOW),
     )
+
+
+@pytest.fixture(scope="session")
+def world():
+    return make_world()
