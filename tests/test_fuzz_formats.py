@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesdk.errors import MalformedBundleError
+from edgesdk.limits import BUNDLE
 
 FUZZ = Path(__file__).parent / "fuzz"
 sys.path[:0] = [str(FUZZ)]
@@ -75,9 +76,35 @@ def test_changes_of_documents_reach_the_rules_behind_the_spelling():
         body = [changed(name, seed) for seed in range(100)]
         assert len(set(body)) > 50
         texts[name] = [formats.check(SEEDS[name][:1] + data) for data in body]
-    assert len(texts) == 11
+    assert len(texts) == 14
     assert sum("read" in results for results in texts.values()) > 3
     assert all(set(results) - {"read"} for results in texts.values())
+
+
+LARGEST = BUNDLE.trust_bytes
+LARGE = {
+    "levels": b"[" * LARGEST,
+    "closed levels": b"[" * (LARGEST // 2) + b"]" * (LARGEST // 2),
+    "pairs": b"[]" * (LARGEST // 2),
+    "objects in lists": b"[{" * (LARGEST // 2),
+    "list": b"[" + b"1," * (LARGEST // 2 - 2) + b"1]",
+    "members": b"{%s}" % b",".join(b'"%06x":0' % i for i in range(LARGEST // 12)),
+    "quotes": b'"' * LARGEST,
+    "escaped quotes": b'\\"' * (LARGEST // 2),
+    "backslashes": b"\\" * LARGEST,
+    "escapes": b'"%s"' % (b"\\u0061" * (LARGEST // 6 - 1)),
+    "digits": b"1" * LARGEST,
+    "fraction": b"1." + b"1" * (LARGEST - 2),
+    "spaces": b" " * LARGEST,
+    "zeros": bytes(LARGEST),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_as_large_as_may_be_costs_little(name):
+    """More than a fuzzer tries: ``check`` sees to time and memory."""
+    for place in range(len(formats.READERS)):
+        assert formats.check(bytes([place]) + LARGE[name]) != "read"
 
 
 # ---- the check fails where it must

@@ -32,7 +32,8 @@ from edgesdk.grant import Grant
 from edgesdk.keys import ContentKey, PublicRecord, SecretKey
 from edgesdk.manifest import Manifest
 from edgesdk.primitives import ED25519
-from edgesdk.root import TrustRoot, read_envelope
+from edgesdk.publish.root import Members
+from edgesdk.root import OPTIONAL_ROLES, TrustRoot, read_envelope
 from fixtures_protect import NOW, make_world, stream
 
 if TYPE_CHECKING:
@@ -219,6 +220,7 @@ def full_manifest(found: Manifest) -> Manifest:
     return replace(
         found, contract=Contract((full,), found.contract.outputs), not_before=1, expires=NOW,
         vendor_id="acme", class_id="camera", licence="Apache-2.0 OR MIT", min_revocation_seq=3,
+        operators=(("ADD", 1), ("RELU", 1), ("RELU", 2)),
     )  # fmt: skip
 
 
@@ -229,6 +231,8 @@ def seeds() -> Iterator[tuple[Callable[[bytes], bytes], bytes]]:
     carrier = Bundle.build(MANIFEST, TABLE, PAYLOAD, grants={world.device.kid: world.grant_bytes})
     told = Announcement(cast.gateway.kid, POOL, 1_000_000, NOW + 60, (("door/person", "1.2"),))
     parsed = Manifest.parse(world.bundle.manifest_bytes)
+    nobody = {name: Members((), scope=("door/*",)) for name in OPTIONAL_ROLES}
+    full_trust = world.trust_file(roles=nobody, version=2, epoch=1, expires=NOW)
     alone = SecretKey.generate("signer", algorithms=[ED25519], random=stream("alone"))
     head = Prelude.SIZE + world.bundle.prelude.sig_len
     yield prelude, world.bundle_bytes[: Prelude.SIZE]
@@ -240,8 +244,11 @@ def seeds() -> Iterator[tuple[Callable[[bytes], bytes], bytes]]:
     yield manifest, full_manifest(parsed).encode()
     yield grant, world.grant_bytes
     yield grant_payload, granted.envelope.payload
+    yield grant_payload, Grant.parse(world.grant(not_after=NOW)).envelope.payload
     yield trust, world.trust_bytes
     yield trust_payload, world.trust.envelope.payload
+    yield trust, full_trust
+    yield trust_payload, TrustRoot.parse(full_trust).envelope.payload
     yield public_record, world.device_record.encode()
     yield public_record, alone.record("alone").encode()
     yield record_payload, world.device_record.envelope.payload
