@@ -204,3 +204,14 @@ def test_the_project_speaks_of_itself_alone():
     for path in [*PYTHON, *CSRC, *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]:
         for word in ("/home/", "/work/", "/root/"):
             assert word not in path.read_text(), f"{path.relative_to(ROOT)} says {word}"
+
+
+def test_the_threat_model_names_tests_that_exist():
+    text = (ROOT / "docs" / "threat-model.md").read_text()
+    named = re.findall(r"`(test_\w+\.py)(?:::(?:(\w+)::)?(\w+))?`", text)
+    assert len(named) > 40
+    for file, holder, test in named:
+        path = ROOT / "tests" / file
+        assert path.is_file(), file
+        assert not test or re.search(rf"^ *def {test}\(", path.read_text(), re.MULTILINE), test
+        assert not holder or f"\nclass {holder}:" in path.read_text(), holder
