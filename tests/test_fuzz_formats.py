@@ -1,4 +1,7 @@
-"""What `make fuzz` looks for in the readers of formats, in each run of the tests as well."""
+"""What `make fuzz` looks for in the readers of formats, in each run of the tests as well.
+
+An input that it finds is kept as it is in fuzz/findings_formats; its name says what it was.
+"""
 
 import os
 import subprocess

@@ -229,6 +229,7 @@ def seeds() -> Iterator[tuple[Callable[[bytes], bytes], bytes]]:
     world, cast = make_world(), make_cast()
     granted = Grant.parse(world.grant_bytes)
     carrier = Bundle.build(MANIFEST, TABLE, PAYLOAD, grants={world.device.kid: world.grant_bytes})
+    few = Bundle.build(MANIFEST, TABLE, PAYLOAD, grants={bytes([n] * 16): b"x" for n in range(3)})
     told = Announcement(cast.gateway.kid, POOL, 1_000_000, NOW + 60, (("door/person", "1.2"),))
     parsed = Manifest.parse(world.bundle.manifest_bytes)
     nobody = {name: Members((), scope=("door/*",)) for name in OPTIONAL_ROLES}
@@ -238,8 +239,12 @@ def seeds() -> Iterator[tuple[Callable[[bytes], bytes], bytes]]:
     yield prelude, world.bundle_bytes[: Prelude.SIZE]
     yield bundle, world.bundle_bytes
     yield bundle, carrier.encode()
+    yield bundle, few.encode()
     yield signature_block, world.bundle_bytes[Prelude.SIZE : head]
+    # Small ones, as a byte that is hit by chance is one of few.
+    yield signature_block, b"".join(bytes([3 + n, *[n] * 32, n, 0]) + b"x" * n for n in range(3))
     yield recipients, carrier.recipients
+    yield recipients, few.recipients
     yield manifest, parsed.encode()
     yield manifest, full_manifest(parsed).encode()
     yield grant, world.grant_bytes
