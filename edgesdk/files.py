@@ -14,9 +14,11 @@ passes the same checks.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -41,6 +43,10 @@ DEFAULT_HOME = Path("/etc/edgesdk")
 # Not blocking, so that a pipe without a writer cannot hold the reader before it is seen for one.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_LOCK = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_LOCK_PAUSE = 0.005  # seconds between two attempts
+# What file systems say that cannot make a name durable.
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES})
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -152,7 +158,74 @@ def write_replace(
         with suppress(OSError):
             temporary.unlink()
         raise _unwritable(path, cause) from None
-    _sync_folder(target.parent)
+    _sync_folder(target.parent, strict=True)
+
+
+def make_private_folder(path: PathLike) -> None:
+    """Make a folder that only this user may look into, durably, unless it is there.
+
+    Raises:
+        ConfigurationError: ``missing``, ``permissions``, ``invalid``.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as cause:
+        raise _unwritable(path, cause) from None
+    _sync_folder(folder.parent, strict=True)
+
+
+@contextmanager
+def locked(path: PathLike, *, seconds: float) -> Iterator[None]:
+    """One process or thread at a time. The lock is advisory, and is a file that stays.
+
+    It goes with the process that holds it, however that ends.
+
+    Raises:
+        ConfigurationError: ``missing``, ``permissions``, ``invalid``: another held it too long.
+    """
+    try:
+        # For reading: a lock needs no more, and the folder may have been mounted so meanwhile.
+        descriptor = os.open(path, _LOCK, 0o600)
+    except OSError as cause:
+        raise _unwritable(path, cause) from None
+    try:
+        _lock(path, descriptor, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            # By name, as a child that was forked meanwhile has the same open file.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: PathLike, descriptor: int, until: float) -> None:
+    """The system's own wait has no deadline, so it is asked again and again."""
+    try:
+        while not _lock_at_once(descriptor, last=time.monotonic() >= until):
+            time.sleep(_LOCK_PAUSE)
+    except OSError as cause:
+        raise _unwritable(path, cause) from None
+
+
+def _lock_at_once(descriptor: int, *, last: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if last:
+            raise
+        return False
+    return True
+
+
+def remove_leftovers(path: PathLike) -> None:
+    """Remove what a writer of this file left behind when the power went. Nobody may be writing."""
+    target = Path(path)
+    with suppress(OSError):
+        for each in target.parent.iterdir():
+            if each.name.startswith(f".{target.name[:32]}.") and each.name.endswith(".new"):
+                each.unlink()
 
 
 def grant_beside(bundle: PathLike) -> Path:
@@ -190,6 +263,16 @@ class Home:
     def device_key(self) -> Path:
         """What this device opens grants and signs requests with."""
         return self.folder / "device.key"
+
+    @property
+    def floors_required(self) -> Path:
+        """Whose presence says that this device has floors (docs/bundle-format.md, section 6)."""
+        return self.folder / "floors.required"
+
+    @property
+    def state(self) -> Path:
+        """The folder of what this device must remember. It may lie on another disk."""
+        return self.folder / "state"
 
     @property
     def gateway(self) -> Path:
@@ -316,14 +399,20 @@ def _fill(path: Path, descriptor: int, data: bytes | bytearray | memoryview) -> 
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power cut. Some file systems cannot, and say so."""
-    with suppress(OSError):
+def _sync_folder(folder: Path, *, strict: bool = False) -> None:
+    """Make a new name survive a power cut. Some file systems cannot, and say so.
+
+    ``strict`` raises where one can, and failed.
+    """
+    try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as cause:
+        if strict and cause.errno not in _CANNOT_SYNC:
+            raise _unwritable(folder, cause) from None
 
 
 def _irregular(path: PathLike, came: str, error: Refusal) -> EdgeError:

@@ -1,7 +1,9 @@
 import errno
 import os
+import signal
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -377,6 +379,114 @@ def test_replacing_puts_a_file_where_a_link_was(tmp_path):
     files.write_replace(tmp_path / "link", b"new")
     assert target.read_bytes() == b"kept"
     assert not (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_replacing_tells_of_a_name_that_may_not_last(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", sync_of_folders(number))
+    refused(ConfigurationError, "invalid", files.write_replace, tmp_path / "file", b"new")
+    refused(ConfigurationError, "invalid", files.make_private_folder, tmp_path / "folder")
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_replacing_where_folders_cannot_be_synced(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", sync_of_folders(number))
+    files.write_replace(tmp_path / "file", b"new")
+    files.make_private_folder(tmp_path / "folder")
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def sync_of_folders(number):
+    """An fsync that fails for folders."""
+    fsync = os.fsync
+
+    def failing(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    return failing
+
+
+def test_private_folders(tmp_path):
+    files.make_private_folder(tmp_path / "folder")
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
+    (tmp_path / "folder" / "file").touch()
+    files.make_private_folder(tmp_path / "folder")
+    assert names(tmp_path / "folder") == ["file"]
+    private(tmp_path / "file")
+    refused(ConfigurationError, "invalid", files.make_private_folder, tmp_path / "file")
+    refused(ConfigurationError, "missing", files.make_private_folder, tmp_path / "a" / "b")
+
+
+def test_leftovers_of_a_file_are_removed_and_nothing_else(tmp_path):
+    kept = ["file", ".file.x", "file.1.new", ".other.1.new", ".filet.1.new"]
+    for name in (*kept, ".file.0123.new"):
+        (tmp_path / name).touch()
+    files.remove_leftovers(tmp_path / "file")
+    assert names(tmp_path) == sorted(kept)
+    files.remove_leftovers(tmp_path / "absent" / "file")
+
+
+# ---- locks
+
+
+def test_a_lock_is_for_one_at_a_time(tmp_path):
+    path = tmp_path / "lock"
+
+    def take():
+        with files.locked(path, seconds=0):
+            pass
+
+    with files.locked(path, seconds=0):
+        refused(ConfigurationError, "invalid", take)
+    take()
+    with pytest.raises(KeyboardInterrupt), files.locked(path, seconds=0):
+        raise KeyboardInterrupt
+    take()
+    assert path.read_bytes() == b""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_lock_goes_also_when_a_child_has_it_open(tmp_path):
+    """A child that was forked meanwhile shares the open file, and must not keep the lock."""
+    with files.locked(tmp_path / "lock", seconds=0):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+    try:
+        with files.locked(tmp_path / "lock", seconds=0):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_lock_that_comes_free_is_waited_for(tmp_path):
+    path, taken = tmp_path / "lock", []
+
+    def take():
+        with files.locked(path, seconds=60):
+            taken.append(True)
+
+    other = threading.Thread(target=take)
+    with files.locked(path, seconds=0):
+        other.start()
+        assert taken == []
+    other.join()
+    assert taken == [True]
+
+
+def test_a_lock_that_cannot_be_made(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+
+    def take(path):
+        with files.locked(path, seconds=0):
+            pass
+
+    refused(ConfigurationError, "invalid", take, tmp_path / "link")
+    refused(ConfigurationError, "missing", take, tmp_path / "absent" / "lock")
+    assert names(tmp_path) == ["link"]
 
 
 # ---- the configuration folder
