@@ -127,9 +127,9 @@ class RollbackError(TrustError):
     """Older than what this device has already accepted."""
 
     reasons: ClassVar = {
-        "epoch": "of another epoch than the trust file's",
+        "epoch": "of another epoch than the trust file's, or of one that was left behind",
         "version": "a trust file that does not follow the one before",
-        "sequence": "an older release than the one accepted before",
+        "sequence": "an older release than the one accepted before, or another of its sequence",
         "revocation": "needs a newer revocation list than this device has seen",
     }
 

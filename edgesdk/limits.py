@@ -38,6 +38,19 @@ BUNDLE = BundleLimits()
 
 
 @dataclass(frozen=True)
+class FloorLimits:
+    """Bounds on the durable floors of a device (docs/bundle-format.md, section 6)."""
+
+    models: int = 1024
+    file_bytes: int = 512 * KIB
+    # How long a process waits for another one that raises the floors.
+    lock_seconds: float = 10.0
+
+
+FLOORS = FloorLimits()
+
+
+@dataclass(frozen=True)
 class SignerLimits:
     """Bounds on a program that signs (docs/keys.md)."""
 

@@ -371,7 +371,7 @@ def test_floors_may_know_that_it_is_later(world):
     )
 
 
-def test_there_are_no_floors_yet(world):
+def test_a_device_without_floors_remembers_nothing(world):
     older = world.signed(world.pack(sequence=1, min_revocation_seq=99))
     floors = state.NoFloors()
     floors.commit(world.verify(floors=floors).manifest)
