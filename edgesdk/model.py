@@ -5,7 +5,8 @@
     model = edgesdk.load("door.emb")
     outputs = model.run(frame)
 
-``load`` makes checks 0 to 11 of docs/bundle-format.md, section 5, in their order. The plaintext
+``load`` makes checks 0 to 11 of docs/bundle-format.md, section 5, in their order, and then raises
+the floors of a provisioned device to the release that has proved itself (section 6). The plaintext
 lies in locked memory from the moment it is decrypted until the weights are packed, and is wiped
 then, and on every failure (``plaintext``). The packed weights are shared by all models of one
 bundle in this process; when the last of them is closed, they are wiped.
@@ -23,7 +24,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from edgesdk import files, keys, plaintext, protection, selection, trust
+from edgesdk import files, floors, keys, plaintext, protection, selection, trust
 from edgesdk.bundle import Bundle
 from edgesdk.contract import Contract, dequantize
 from edgesdk.engine import Options
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from edgesdk.keys import SecretKey
     from edgesdk.protection import ProtectionLevel
     from edgesdk.selection import Loaded
+    from edgesdk.state import Floors
     from edgesdk.trust import Device, VerifiedBundle, VerifiedGrant
 
     Outputs: TypeAlias = "Array | dict[str, Array]"
@@ -245,8 +247,12 @@ def load(
     engine: EngineChoice = "auto",
     delegates: Sequence[object] = (),
     now: int | None = None,
+    accepted: Floors | None = None,
 ) -> Model:
     """Verify, decrypt and load a bundle.
+
+    On a device that `edgesdk device init` has provisioned, the release and all later ones of its
+    model are from then on the only ones that load. A folder without floors remembers nothing.
 
     Args:
         path: the ``.emb`` file.
@@ -265,9 +271,12 @@ def load(
             is lost.
         delegates: what ``edgesdk.interpreter.load_delegate`` gave, for LiteRT.
         now: seconds since 1970-01-01T00:00:00Z, by default the system's clock.
+        accepted: the floors of this device, in place of the folder's: for a counter of your own,
+            and for those who name the release that they want (``edgesdk.state.NO_FLOORS``).
 
     Raises:
-        TrustError: checks 0 to 9; ``reason`` says which.
+        TrustError: checks 0 to 9; ``reason`` says which. StateError: the floors of this device
+            are damaged, or cannot be raised.
         ModelError: checks 10 and 11: the model cannot run here, or is not what was signed.
         ConfigurationError: a file that is needed is missing or open to others.
     """
@@ -290,6 +299,7 @@ def load(
     )
     at = int(time.time()) if now is None else now
     folder = home if isinstance(home, files.Home) else files.Home.find(home)
+    accepted = floors.find(folder) if accepted is None else accepted
     data = files.read_once(path, limit=BUNDLE.file_bytes)
     bundle = Bundle.parse(data)
     root = trust.TrustRoot.parse(
@@ -297,26 +307,18 @@ def load(
             folder.trust if trust_file is None else trust_file, limit=BUNDLE.trust_bytes
         )
     )
-    verified = trust.verify(bundle, root, now=at, device=device or trust.Device())
+    verified = trust.verify(bundle, root, now=at, device=device or trust.Device(), floors=accepted)
     with _device_key(device_key, folder) as key:
-        granted = _granted(verified, key, grant_files(path, grant, folder), at)
+        granted = _granted(verified, key, grant_files(path, grant, folder), at, accepted)
         try:
-            packed = plaintext.shared(verified, granted, key, how)
+            model = _proven(verified, granted, key, how, num_threads)
         except UnsupportedOperatorError as error:
             if engine != "auto":
                 raise
             raise UnsupportedOperatorError(
                 error.reason, error.message, hint=_ASK_FOR_LITERT
             ) from None
-    manifest = verified.manifest
-    return Model(
-        packed,
-        manifest.contract,
-        model_id=manifest.model_id,
-        version=manifest.model_version,
-        num_threads=num_threads,
-        protected=True,
-    )
+    return _accepted(model, verified, granted, accepted)
 
 
 def load_unprotected(
@@ -373,10 +375,14 @@ def _device_key(given: SecretKey | PathLike | None, home: Home) -> Iterator[Secr
 
 
 def _granted(
-    verified: VerifiedBundle, key: SecretKey, candidates: Iterator[bytes], now: int
+    verified: VerifiedBundle,
+    key: SecretKey,
+    candidates: Iterator[bytes],
+    now: int,
+    accepted: Floors,
 ) -> VerifiedGrant:
     found = trust.find_grant(verified, candidates, kid=key.kid)
-    return trust.verify_grant(found, verified, kid=key.kid, now=now)
+    return trust.verify_grant(found, verified, kid=key.kid, now=now, floors=accepted)
 
 
 def grant_files(path: PathLike, given: PathLike | None, home: Home) -> Iterator[bytes]:
@@ -392,3 +398,39 @@ def grant_files(path: PathLike, given: PathLike | None, home: Home) -> Iterator[
         except (MalformedBundleError, ConfigurationError) as error:
             # One bad file among many must not keep a device from its own grant.
             logger.warning("passed over %s: %s", candidate, error, extra={"reason": error.reason})
+
+
+# ---- checks 9 to 11, and what comes after them
+
+
+def _proven(
+    verified: VerifiedBundle,
+    granted: VerifiedGrant,
+    key: SecretKey,
+    how: plaintext.How,
+    num_threads: int | None,
+) -> Model:
+    manifest = verified.manifest
+    return Model(
+        plaintext.shared(verified, granted, key, how),
+        manifest.contract,
+        model_id=manifest.model_id,
+        version=manifest.model_version,
+        num_threads=num_threads,
+        protected=True,
+    )
+
+
+def _accepted(
+    model: Model, verified: VerifiedBundle, granted: VerifiedGrant, accepted: Floors
+) -> Model:
+    """The model, once the device will never go back behind it; or none at all."""
+    try:
+        # What was signed before now says that it is not earlier now.
+        accepted.commit(
+            verified.manifest, signed=max(verified.trust.created, granted.grant.created)
+        )
+    except BaseException:
+        model.close()
+        raise
+    return model

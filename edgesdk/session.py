@@ -461,12 +461,18 @@ def _load(path: PathLike, contract: Contract | None, **options: Any) -> _Found: 
 
 def _read_manifest(path: PathLike, home: Home, device: Device | None) -> _Found:
     """What a bundle's publisher has signed; nothing is decrypted."""
-    from edgesdk import trust  # noqa: PLC0415  (brings cryptography)
+    from edgesdk import floors, trust  # noqa: PLC0415  (brings cryptography)
     from edgesdk.bundle import Bundle  # noqa: PLC0415
 
     bundle = Bundle.parse(read_once(path, limit=BUNDLE.file_bytes))
     root = trust.TrustRoot.parse(read_trusted(home.trust, limit=BUNDLE.trust_bytes))
-    verified = trust.verify(bundle, root, now=int(time.time()), device=device or trust.Device())
+    verified = trust.verify(
+        bundle,
+        root,
+        now=int(time.time()),
+        device=device or trust.Device(),
+        floors=floors.find(home),
+    )
     manifest = verified.manifest
     return _Found(manifest.contract, manifest.model_id, manifest.model_version)
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import networks
-from edgesdk import Interpreter
+from edgesdk import Interpreter, floors
 from edgesdk.bundle import Bundle, Manifest
+from edgesdk.files import Home
 from edgesdk.keys import SecretKey
+from edgesdk.state import Marks
 from fixtures_cli import NAMES, PACK, frames
 from fixtures_protect import entries
 
@@ -171,6 +173,22 @@ def test_verify_fails_at_the_trust_file(workshop):
         workshop.refuses("verify", "digits.emb", *arguments, code=code, line=line)
         document = workshop.json("verify", "digits.emb", *arguments, code=code)
         assert results(document)[-1] == (None, "trust file", False)
+
+
+def test_verify_asks_the_floors_and_leaves_them(workshop):
+    kept = floors.find(Home(workshop.folder / "home"))
+    workshop("verify", "digits.emb", "--deep")
+    assert kept.marks() == Marks()
+    workshop("run", "digits.emb", "--random")
+    assert kept.marks().models["demo/digits"].sequence == 1
+    other = repacked(workshop)
+    line = "RollbackError[sequence]: expected the bundle of demo/digits that was accepted"
+    for options in ((), ("--deep",)):
+        workshop.refuses("verify", other, *options, code=3, line=line)
+        document = workshop.json("verify", other, *options, code=3)
+        assert results(document)[-1] == (6, "freshness", False)
+    workshop.refuses("run", other, "--random", code=3, line=line)
+    workshop("verify", "digits.emb", "--deep")
 
 
 def test_verify_at_another_time(workshop):

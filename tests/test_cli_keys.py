@@ -9,9 +9,12 @@ import sys
 
 import pytest
 
+from edgesdk import floors
 from edgesdk.cli.options import When, date, now
+from edgesdk.files import Home
 from edgesdk.keys import SecretKey
 from edgesdk.record import PublicRecord
+from edgesdk.state import Marks
 from edgesdk.trust import TrustRoot
 
 
@@ -169,6 +172,7 @@ def test_device_init_makes_the_folder_the_key_and_the_record(cli):
     assert mode(home) == 0o700
     assert mode(home / "device.key") == 0o600
     assert (record.kind, record.label, record.kid) == ("device", "camera-17", key.kid)
+    assert floors.find(Home(home)).marks() == Marks()
     assert document == {
         "key": str(home / "device.key"),
         "record": str(home / "device.pub"),
@@ -204,6 +208,45 @@ def test_device_init_never_overwrites_a_key(cli):
     ended = cli.refuses("device", "init", code=3, line="KeyUnavailableError[key-exists]: ")
     assert ended.hint == f"hint: `edgesdk record {key} --kind device` writes its record again"
     assert key.read_bytes() == before
+
+
+def test_device_init_keeps_what_the_device_remembers(cli):
+    """A new key is no reason to load old models."""
+    cli("device", "init")
+    kept = floors.find(Home(cli.folder / "home"))
+    kept.raise_to(time=5, epoch=3)
+    (cli.folder / "home" / "device.key").unlink()
+    (cli.folder / "home" / "device.pub").unlink()
+    cli("device", "init")
+    assert kept.marks() == Marks(time=5, epoch=3)
+
+
+def test_device_init_gives_floors_to_a_device_that_has_its_key(cli):
+    cli("device", "init")
+    home = Home(cli.folder / "home")
+    key = home.device_key.read_bytes()
+    shutil.rmtree(home.state)
+    home.floors_required.unlink()
+    document = cli.json("device", "init", "--floors-only")
+    assert document == {"floors": str(home.state)}
+    kept = floors.find(home)
+    kept.raise_to(time=5)
+    assert f"floors  {home.state}" in cli("device", "init", "--floors-only").out
+    assert kept.marks() == Marks(time=5)
+    assert home.device_key.read_bytes() == key
+    cli.refuses(
+        *("device", "init", "--floors-only", "--name", "x"), code=2,
+        line="UsageError[usage]: expected --name and -o for a new key, got them with --floors-only",
+    )  # fmt: skip
+
+
+def test_device_init_makes_no_key_where_floors_are_damaged(cli):
+    cli("device", "init")
+    home = cli.folder / "home"
+    for path in (home / "device.key", home / "device.pub", *(home / "state").glob("floors.?")):
+        path.unlink()
+    cli.refuses("device", "init", code=3, line="StateError[state]: expected the floors of this")
+    assert not (home / "device.key").exists()
 
 
 def test_device_init_says_what_is_wrong_with_the_folder(cli):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import types
 
@@ -286,6 +287,7 @@ def test_doctor_shows_the_machine(workshop):
         "kid": record.kid.hex(),
     }
     assert configuration["gateway"]["name"] == "gateway"
+    assert configuration["floors"] == {"epoch": 0, "time": 0, "revocation": 0, "models": {}}
     assert [p for p in document["problems"] if p["grade"] == "fault"] == []
     out = workshop("doctor").out
     for section in ("machine", "processor", "kernels", "memory", "clock", "libraries", "extras",
@@ -337,6 +339,8 @@ FAULTS = "ConfigurationError[invalid]: expected a machine without faults, got 1 
         ("gateway", "expected the record of a gateway, got one of a signer",
          lambda home: (home / "gateway.pub").write_bytes(
              (home.parent / "release.pub").read_bytes())),
+        ("floors", "StateError[state]: expected the floors of this device",
+         lambda home: shutil.rmtree(home / "state")),
         ("configuration", "expected a folder that only its owner may write, got mode 0777",
          lambda home: home.chmod(0o777)),
     ],
@@ -364,6 +368,22 @@ def test_doctor_finds_a_clock_that_is_wrong(workshop, monkeypatch):
     ended = workshop("doctor", code=6)
     assert "fault  clock: expected a time after 2026-01-01" in ended.out
     assert "warning  clock: the trust file was made" in ended.out
+
+
+def test_doctor_looks_at_the_floors(workshop):
+    assert "epoch 0, time never, no model" in workshop("doctor").out
+    workshop("run", "digits.emb", "--random")
+    assert "demo/digits from sequence 1" in workshop("doctor").out
+    (workshop.folder / "home" / "state" / "floors.a").write_bytes(b"rotten")
+    document = workshop.json("doctor")
+    assert document["configuration"]["floors"]["models"] == {"demo/digits": 1}
+    found = problem(document, "floors")
+    assert found["grade"] == "warning"
+    assert "floors.a: expected a copy of the floors, got 6 bytes; the other" in found["message"]
+    shutil.rmtree(workshop.folder / "home" / "state")
+    (workshop.folder / "home" / "floors.required").unlink()
+    assert workshop.json("doctor")["configuration"]["floors"] is None
+    assert "floors         none: older releases load as well" in workshop("doctor").out
 
 
 def test_doctor_looks_at_grants(workshop):

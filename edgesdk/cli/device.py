@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgesdk.cli.exits import Misuse
 from edgesdk.cli.keygen import check_absent
 from edgesdk.cli.options import LABEL, LONGEST_LABEL, command, home_option, output_option
 from edgesdk.cli.record import describe, show
@@ -24,21 +25,34 @@ if TYPE_CHECKING:
     examples=[
         "edgesdk device init --name camera-17",
         "edgesdk device init --home /etc/edgesdk -o - > camera-17.pub",
+        "edgesdk device init --floors-only",
     ],
 )
 @home_option
 @click.option("--name", type=LABEL, metavar="TEXT", help="A name for people.  [the host's]")
 @output_option("Where the enrolment record goes.  [device.pub in the folder]")
-def init(out: Output, *, home: str | None, name: str | None, output: str | None) -> None:
+@click.option("--floors-only", is_flag=True, help="Only its floors: it has its key already.")
+def init(
+    out: Output, *, home: str | None, name: str | None, output: str | None, floors_only: bool
+) -> None:
     """Make this device's key and its enrolment record.
 
     The key is made here, is stored in the configuration folder with mode 0600 and
     never leaves it. The enrolment record is public: the publisher of models makes
     grants with it, the cloud gateway lets the device in by it.
+
+    From then on the device remembers which releases it has accepted, and loads no
+    older ones.
     """
+    from edgesdk import floors
     from edgesdk.keys import SecretKey
 
     place = Home.find(home)
+    if floors_only:
+        if (name, output) != (None, None):
+            raise Misuse("expected --name and -o for a new key, got them with --floors-only")
+        _floors_only(out, place)
+        return
     check_absent(
         place.device_key,
         hint=f"`edgesdk record {place.device_key} --kind device` writes its record again",
@@ -47,6 +61,8 @@ def init(out: Output, *, home: str | None, name: str | None, output: str | None)
     target = Target.new(out, record, what="the enrolment record", binary=False)
     make_folder(place.folder, mode=0o700)
     make_folder(place.folder / "grants", mode=0o700)
+    # Before the key: with a key and without floors, it would be a device that forgets.
+    floors.provision(place)
     with SecretKey.generate("device") as made:
         public = made.record((name or socket.gethostname())[:LONGEST_LABEL] or "device")
         made.save(place.device_key)
@@ -60,3 +76,12 @@ def init(out: Output, *, home: str | None, name: str | None, output: str | None)
     if not os.path.lexists(place.trust):
         out.line()
         out.line("Next, the publisher's trust.json goes into the same folder.")
+
+
+def _floors_only(out: Output, place: Home) -> None:
+    from edgesdk import floors
+
+    make_folder(place.folder, mode=0o700)
+    floors.provision(place)
+    out.document["floors"] = str(place.state)
+    out.fields([("floors", str(place.state))])

@@ -66,6 +66,7 @@ def examine(found: Findings, home: Home) -> None:
     there = os.path.lexists(home.broker_ca)
     authorities = "there" if there else "none: the system's authorities count"
     found.add(_SECTION, [("broker-ca.pem", authorities)], broker_ca=there)
+    _floors(found, home)
     _grants(found, home)
 
 
@@ -116,6 +117,41 @@ def _gateway(found: Findings, path: Path) -> tuple[str, dict[str, Any]]:
     if record.kind != "gateway":
         found.fault("gateway", f"expected the record of a gateway, got one of a {record.kind}")
     return f"{record.label}, {record.name}", {"name": record.label, "kid": record.kid.hex()}
+
+
+def _floors(found: Findings, home: Home) -> None:
+    from edgesdk import floors  # noqa: PLC0415 - brings cryptography
+
+    there = floors.find(home)
+    if not isinstance(there, floors.DurableFloors):
+        found.add(_SECTION, [("floors", "none: older releases load as well")], floors=None)
+        return
+    try:
+        marks = there.marks()
+    except EdgeError as error:
+        found.add(_SECTION, [("floors", "unusable (state)")], floors=None)
+        found.fault_of("floors", error)
+        return
+    for copy in there.copies():
+        if copy.fault is not None:
+            found.warning("floors", f"{copy.fault}; the other copy counts, and mends it")
+    models = {name: accepted.sequence for name, accepted in sorted(marks.models.items())}
+    shown = ", ".join(f"{name} from sequence {least}" for name, least in models.items())
+    found.add(
+        _SECTION,
+        [
+            (
+                "floors",
+                f"epoch {marks.epoch}, time {date(marks.time or None)}, {shown or 'no model'}",
+            )
+        ],
+        floors={
+            "epoch": marks.epoch,
+            "time": marks.time,
+            "revocation": marks.revocation,
+            "models": models,
+        },
+    )
 
 
 def _grants(found: Findings, home: Home) -> None:

@@ -253,13 +253,15 @@ def _engine(
 
 def _load(path: str, *, home: str | None, threads: int | None) -> tuple[Model, bytes]:
     from edgesdk.model import load, load_unprotected
+    from edgesdk.state import NO_FLOORS
 
     if path.endswith(".tflite"):
         model = load_unprotected(path, num_threads=threads)
         limit = MODEL.model_bytes
     else:
         with home_hint(Home.find(home)):
-            model = load(path, home=home, num_threads=threads)
+            # The operator names the releases to serve, older ones among them.
+            model = load(path, home=home, num_threads=threads, accepted=NO_FLOORS)
         limit = BUNDLE.file_bytes
     return model, hashlib.sha256(files.read_once(path, limit=limit)).digest()
 

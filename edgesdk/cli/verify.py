@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from edgesdk.bundle import Bundle
     from edgesdk.cli.output import Output
     from edgesdk.keys import SecretKey
+    from edgesdk.state import Floors
     from edgesdk.trust import Device, TrustRoot, VerifiedBundle, VerifiedGrant
 
 # Numbers and names of the checks.
@@ -106,8 +107,11 @@ def verify(
     with the digests of the encrypted model.
 
     --deep needs this device's key and grant: it decrypts the model, compares the
-    digest of the plaintext, loads the model and runs its golden vectors.
+    digest of the plaintext, loads the model and runs its golden vectors. It does
+    not make the device accept the release.
     """
+    from edgesdk import floors
+    from edgesdk.state import Unmoved
     from edgesdk.trust import Device
 
     if deep and bundle == PIPE:
@@ -121,10 +125,11 @@ def verify(
     device = Device(vendor_id=vendor_id, class_id=class_id)
     with home_hint(folder):
         trust_path = str(folder.trust) if trust is None else trust
-        verified = _shallow(checks, bundle, trust_path, device, at)
+        accepted = Unmoved(floors.find(folder))
+        verified = _shallow(checks, bundle, trust_path, device, at, accepted=accepted)
         if deep:
             where = _Where(bundle, folder, trust, device_key, grant)
-            _deep(checks, verified, where, device, at)
+            _deep(checks, verified, where, device, at, accepted=accepted)
     out.document["verified"] = True
     out.line()
     out.line("Verified." if deep else "Verified. Checks 9 to 11 need a device's key: --deep.")
@@ -176,7 +181,7 @@ class _Where:
 
 
 def _shallow(
-    checks: _Checks, path: str, trust_path: str, device: Device, at: int
+    checks: _Checks, path: str, trust_path: str, device: Device, at: int, *, accepted: Floors
 ) -> VerifiedBundle:
     from edgesdk import trust
     from edgesdk.bundle import Bundle
@@ -197,7 +202,7 @@ def _shallow(
         None, f"{trust_path}, version {root.version}, signed by its own root", name="trust file"
     )
     try:
-        verified = trust.verify(bundle, root, now=at, device=device)
+        verified = trust.verify(bundle, root, now=at, device=device, floors=accepted)
     except EdgeError as error:
         _tell_until(checks, bundle, root, _of_verify(error), at)
         checks.failed(_of_verify(error), error)
@@ -272,7 +277,13 @@ def _tell_until(checks: _Checks, bundle: Bundle, root: TrustRoot, last: int, at:
 
 
 def _deep(
-    checks: _Checks, verified: VerifiedBundle, where: _Where, device: Device, at: int
+    checks: _Checks,
+    verified: VerifiedBundle,
+    where: _Where,
+    device: Device,
+    at: int,
+    *,
+    accepted: Floors,
 ) -> None:
     from edgesdk import trust
     from edgesdk.keys import open_device_key
@@ -284,14 +295,14 @@ def _deep(
             key = stack.enter_context(open_device_key(uri))
             candidates = grant_files(where.bundle, where.grant, where.home)
             found = trust.find_grant(verified, candidates, kid=key.kid)
-            granted = trust.verify_grant(found, verified, kid=key.kid, now=at)
+            granted = trust.verify_grant(found, verified, kid=key.kid, now=at, floors=accepted)
         checks.passed(9, f"for {key.name}, ends {date(found.not_after)}")
         with checks.making(9, "decryption"):
             _decrypt(verified, granted, key)
     size = verified.manifest.plaintext_len
     checks.passed(9, f"{size:,} bytes, every tag is right", name="decryption")
     checks.passed(None, "that of the manifest", name="plaintext_mac")
-    _load(checks, where, device, at)
+    _load(checks, where, device, at, accepted)
 
 
 def _decrypt(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey) -> None:
@@ -303,7 +314,7 @@ def _decrypt(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey) -
         encryption.check_plaintext(verified, granted, key, plaintext)
 
 
-def _load(checks: _Checks, where: _Where, device: Device, at: int) -> None:
+def _load(checks: _Checks, where: _Where, device: Device, at: int, accepted: Floors) -> None:
     from edgesdk.model import load
 
     try:
@@ -315,6 +326,7 @@ def _load(checks: _Checks, where: _Where, device: Device, at: int) -> None:
             grant=where.grant,
             device=device,
             now=at,
+            accepted=accepted,
         )
     except EdgeError as error:
         checks.failed(11 if isinstance(error, ContractError) else 10, error)
