@@ -228,6 +228,17 @@ def remove_leftovers(path: PathLike) -> None:
                 each.unlink()
 
 
+def is_there(path: PathLike) -> bool:
+    """Whether there is something of that name; where this user may not look, there may be."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def grant_beside(bundle: PathLike) -> Path:
     """Where a bundle's grant lies: ``NAME.grant`` for ``NAME.emb``."""
     return Path(f"{os.fspath(bundle).removesuffix('.emb')}.grant")

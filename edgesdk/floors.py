@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -139,10 +138,11 @@ class DurableFloors:
 def find(home: Home) -> Floors:
     """The floors of this device: durable ones, or none if it was never provisioned.
 
-    Any trace of provisioning counts, so that floors are not lost with one file.
+    Any trace of provisioning counts, so that floors are not lost with one file; and so does a
+    folder that this user may not look into, as nobody can say what it remembers.
     """
     places = [home.floors_required, *_places(home)]
-    return DurableFloors(home) if any(map(os.path.lexists, places)) else NO_FLOORS
+    return DurableFloors(home) if any(map(files.is_there, places)) else NO_FLOORS
 
 
 def provision(home: Home) -> DurableFloors:
@@ -158,14 +158,13 @@ def provision(home: Home) -> DurableFloors:
     files.make_private_folder(home.state)
     with files.locked(_lock(home), seconds=FLOORS.lock_seconds):
         copies = floors.copies()
-        begun = any(os.path.lexists(each.path) for each in copies)
-        if os.path.lexists(home.floors_required) or begun:
+        if isinstance(find(home), DurableFloors):
             generation, marks = _newest(copies)
         else:
             generation, marks = 0, Marks()
         if not _agree(copies):
             _write(copies, generation + 1, marks)
-        if not os.path.lexists(home.floors_required):
+        if not files.is_there(home.floors_required):
             files.write_replace(home.floors_required, b"", mode=0o600)
     return floors
 

@@ -28,6 +28,8 @@ from edgesdk.limits import FLOORS, FloorLimits
 from edgesdk.state import NO_FLOORS, Accepted, Marks
 from fixtures_protect import NOW
 
+NOBODY = 65534
+
 
 def refused(error, reason, call, /, *args, **kwargs):
     with pytest.raises(error) as caught:
@@ -257,6 +259,22 @@ def test_a_folder_without_floors_has_none(home):
     (home.folder / "device.key").touch()
     home.state.mkdir()
     assert floors.find(home) is NO_FLOORS
+
+
+def test_a_folder_that_cannot_be_looked_into_may_have_floors(home):
+    """An ordinary user on a device of another one: nobody can say what it remembers."""
+    home.state.mkdir()
+    home.folder.chmod(0o600)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(NOBODY)
+    try:
+        refused(StateError, "state", floors.find(home).time, 5)
+    finally:
+        os.seteuid(was)
+        home.folder.chmod(0o700)
+    assert floors.find(home) is NO_FLOORS
+    assert floors.find(Home(f"{home.folder}/zero\0byte")) is NO_FLOORS
 
 
 def test_provisioning_makes_private_files(home, kept):
