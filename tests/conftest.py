@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures_core",
     "fixtures_protect",
     "fixtures_device",
+    "fixtures_floors",
     "fixtures_cloud",
     "fixtures_cli",
 ]

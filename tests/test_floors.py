@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import stat
 import struct
-import subprocess
-import sys
 import tempfile
-import threading
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesdk import canonical, files, floors, state
+from edgesdk import canonical, floors, state
 from edgesdk.errors import RollbackError, StateError
 from edgesdk.files import Home
 from edgesdk.floors import DurableFloors
@@ -40,33 +35,8 @@ def refused(error, reason, call, /, *args, **kwargs):
 
 
 @pytest.fixture
-def release(world):
-    """A manifest, by what the floors look at."""
-
-    def made(sequence, *, model_id="door/person", epoch=0, created=NOW, bundle=None, needs=0):
-        bundle_id = hashlib.sha256(repr(bundle or sequence).encode()).digest()
-        binding = replace(
-            world.packed.manifest.binding,
-            model_id=model_id,
-            epoch=epoch,
-            sequence=sequence,
-            bundle_id=bundle_id,
-        )
-        return replace(
-            world.packed.manifest, binding=binding, created=created, min_revocation_seq=needs
-        )
-
-    return made
-
-
-@pytest.fixture
 def home(tmp_path):
     return Home(tmp_path)
-
-
-@pytest.fixture
-def kept(home):
-    return floors.provision(home)
 
 
 # ---- what they refuse
@@ -502,92 +472,3 @@ def test_the_release_that_runs_writes_and_locks_nothing(kept, home, release):
     before = contents(home)
     kept.commit(release(7))
     assert contents(home) == before
-
-
-# ---- several at once
-
-
-def test_a_lock_that_stays_taken_ends_in_an_error(kept, home, release, monkeypatch):
-    monkeypatch.setattr(floors, "FLOORS", FloorLimits(lock_seconds=0.0))
-    descriptor = os.open(home.state / "floors.lock", os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    refused(StateError, "state", kept.commit, release(7))
-    os.close(descriptor)
-    kept.commit(release(7))
-
-
-def test_a_later_release_that_was_accepted_meanwhile_counts(kept, home, release, monkeypatch):
-    """Both were checked before either was accepted."""
-    kept.check(release(7))
-    kept.check(release(8))
-    locked = files.locked
-
-    def late(path, **options):
-        monkeypatch.setattr(files, "locked", locked)
-        DurableFloors(home).commit(release(8))
-        return locked(path, **options)
-
-    monkeypatch.setattr(files, "locked", late)
-    refused(RollbackError, "sequence", kept.commit, release(7))
-    assert kept.marks().models["door/person"].sequence == 8
-
-
-def test_threads_lose_nothing(kept, release):
-    def commit(name):
-        for sequence in range(1, 11):
-            kept.commit(release(sequence, model_id=name))
-
-    threads = [threading.Thread(target=commit, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {n: a.sequence for n, a in kept.marks().models.items()} == dict.fromkeys("abcd", 10)
-
-
-RAISES = """
-import sys
-from edgesdk.files import Home
-from edgesdk.floors import DurableFloors
-from edgesdk.manifest import Binding
-
-class Released:
-    min_revocation_seq = created = 0
-
-kept, name = DurableFloors(Home(sys.argv[1])), sys.argv[2]
-print("ready", flush=True)
-sys.stdin.readline()
-for sequence in range(1, 41):
-    for model in (name, f"{name}/{sequence}"):
-        manifest = Released()
-        manifest.binding = Binding(bytes(32), model, 0, sequence)
-        kept.commit(manifest)
-    assert kept.marks().models[name].sequence == sequence
-"""
-
-
-def test_processes_lose_nothing(home, kept):
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", RAISES, str(home.folder), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for name in ("left", "right")
-    ]
-    for process in started:
-        assert process.stdout.readline() == b"ready\n"
-    for process in started:
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    for process in started:
-        with process:
-            process.communicate()
-        assert process.returncode == 0
-    models = kept.marks().models
-    assert len(models) == 82
-    for name in ("left", "right"):
-        assert models[name].sequence == 40
-        assert all(models[f"{name}/{each}"].sequence == each for each in range(1, 41))
-    generations = [each.generation for each in kept.copies()]
-    assert generations == [161, 161]  # one of provisioning, one of each commit: none was lost

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from dataclasses import replace
 
 import pytest
 
@@ -17,17 +16,6 @@ from powercut import Disk, plant, recording, tree_of
 
 A, B = "state/floors.a", "state/floors.b"
 REFUSED = "refused"
-
-
-@pytest.fixture
-def release(world):
-    """A manifest by sequence."""
-
-    def made(sequence):
-        binding = replace(world.packed.manifest.binding, sequence=sequence)
-        return replace(world.packed.manifest, binding=binding)
-
-    return made
 
 
 class Reader:
