@@ -63,7 +63,9 @@ def test_a_release_that_was_accepted_meanwhile_is_not_written_again(
     assert [each.generation for each in kept.copies()] == [2, 2]
 
 
-def test_threads_lose_nothing(kept, release):
+def test_threads_lose_nothing(kept, release, monkeypatch):
+    monkeypatch.setattr(floors, "FLOORS", FloorLimits(lock_seconds=120))  # disks may be slow
+
     def commit(name):
         for sequence in range(1, 11):
             kept.commit(release(sequence, model_id=name))
@@ -78,10 +80,14 @@ def test_threads_lose_nothing(kept, release):
 
 RAISES = """
 import sys
+from edgesdk import floors
 from edgesdk.files import Home
 from edgesdk.files import Home
 from edgesdk.floors import DurableFloors
+from edgesdk.limits import FloorLimits
 from edgesdk.manifest import Binding
+
+floors.FLOORS = FloorLimits(lock_seconds=120)  # disks may be slow
 
 class Released:
     min_revocation_seq = created = 0
