@@ -39,13 +39,15 @@ from edgesdk.bundle import (
     sealed_bytes,
     segments,
 )
-from edgesdk.errors import InputError
+from edgesdk.claim import subject_info
+from edgesdk.errors import EvidenceError, InputError
 from edgesdk.grant import wrap_info
 from edgesdk.primitives import NONCE_BYTES, TAG_BYTES, Aes256Gcm, undecryptable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgesdk.claim import Evidence
     from edgesdk.keys import ContentKey, PublicRecord, SecretKey
     from edgesdk.primitives import Buffer
     from edgesdk.trust import VerifiedBundle, VerifiedGrant
@@ -183,6 +185,68 @@ def plaintext_mac(content_key: Buffer, binding: Binding, plaintext: Buffer) -> b
         return primitives.hmac_sha256(mac_key, plaintext)
     finally:
         primitives.wipe(mac_key)
+
+
+def subject_digest(salt: Buffer, model_id: str, model: Buffer) -> bytes:
+    """The digest by which claims name a model: for those who know its salt.
+
+    ``salt`` and the key made of it have one length, so that no two of them are the same HMAC key.
+    """
+    key = primitives.expand_sha512(salt, info=subject_info(model_id), length=_KEY_BYTES)
+    try:
+        return primitives.hmac_sha256(key, model)
+    finally:
+        primitives.wipe(key)
+
+
+def seal_salt(content_key: ContentKey, binding: Binding, digest: bytes, salt: bytes) -> bytes:
+    """The salt of a subject, for those who can open the payload."""
+    key = _salt_key(content_key.material, binding, digest)
+    try:
+        return primitives.aes_256_gcm_seal(key, bytes(NONCE_BYTES), salt)
+    finally:
+        primitives.wipe(key)
+
+
+def check_evidence(
+    verified: VerifiedBundle, grant: VerifiedGrant, key: SecretKey, model: memoryview
+) -> None:
+    """Return if all claims that the policy relied on are about these bytes of a model.
+
+    A publisher who may release models could else put an audit of one model beside another.
+
+    Raises:
+        EvidenceError: ``claim-subject``.
+        DecryptionError: ``payload``: a salt that does not open.
+    """
+    if not verified.relied:
+        return
+    content_key = _unwrap(grant, key)
+    try:
+        for entry in verified.relied:
+            _check_claim(entry, content_key, verified.manifest.binding, model)
+    finally:
+        primitives.wipe(content_key)
+
+
+def _check_claim(entry: Evidence, content_key: Buffer, binding: Binding, model: memoryview) -> None:
+    statement = entry.statement
+    salt_key = _salt_key(content_key, binding, statement.digest)
+    try:
+        salt = primitives.aes_256_gcm_open(salt_key, bytes(NONCE_BYTES), entry.sealed_salt)
+    finally:
+        primitives.wipe(salt_key)
+    if not primitives.compare(subject_digest(salt, statement.model_id, model), statement.digest):
+        raise EvidenceError(
+            "claim-subject",
+            f"expected claims about this model of {binding.model_id}, got some about another",
+        )
+
+
+def _salt_key(content_key: Buffer, binding: Binding, digest: bytes) -> bytearray:
+    """A key that is used once: the digest of a subject is of one salt only."""
+    info = binding.context("edgesdk/claim-salt/v1") + digest
+    return primitives.expand_sha512(content_key, info=info, length=_KEY_BYTES)
 
 
 def _unwrap(grant: VerifiedGrant, key: SecretKey) -> bytearray:

@@ -37,6 +37,7 @@ class Domain(Enum):
     RECORD = ("application/vnd.edgesdk.record+json", b"edgesdk-record-v1")
     # A gateway signs its announcements with Ed25519 alone; the context is kept for later.
     SERVICE = ("application/vnd.edgesdk.service+json", b"edgesdk-service-v1")
+    CLAIM = ("application/vnd.edgesdk.claim+json", b"edgesdk-claim-v1")
 
     @property
     def payload_type(self) -> str:
@@ -84,6 +85,13 @@ class Envelope:
         if len(data) > limit:
             raise error(f"expected at most {limit} bytes, got {len(data)}")
         fields = canonical.Fields(canonical.parse(data, error=error), "envelope", error)
+        return cls.read(fields, expect=expect, limit=limit, error=error)
+
+    @classmethod
+    def read(
+        cls, fields: canonical.Fields, *, expect: Domain, limit: int, error: Refusal
+    ) -> Envelope:
+        """The same for an envelope that lies inside another document."""
         fields.constant("payloadType", expect.payload_type)
         payload = fields.base64("payload", longest=limit)
         entries = fields.entries("signatures", longest=BUNDLE.signatures)
@@ -96,17 +104,19 @@ class Envelope:
 
     def encode(self) -> bytes:
         """Canonical JSON."""
+        return canonical.encode(self.to_json())
+
+    def to_json(self) -> dict[str, JSON]:
+        """The inverse of ``read``."""
         signatures: list[JSON] = [
             {"keyid": signature.keyid.hex(), "sig": canonical.to_base64(signature.value)}
             for signature in self.signatures
         ]
-        return canonical.encode(
-            {
-                "payload": canonical.to_base64(self.payload),
-                "payloadType": self.domain.payload_type,
-                "signatures": signatures,
-            }
-        )
+        return {
+            "payload": canonical.to_base64(self.payload),
+            "payloadType": self.domain.payload_type,
+            "signatures": signatures,
+        }
 
     @property
     def payload_type(self) -> str:

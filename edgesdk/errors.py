@@ -97,6 +97,7 @@ class MalformedBundleError(TrustError):
         "trust-file": "the trust file is not the canonical document it must be",
         "key-file": "a key file has not the form it must have",
         "record": "a public record is not the canonical document it must be",
+        "claim": "a claim is not the canonical document it must be",
         "weak-key": "a public key of small order or in a non-canonical encoding",
     }
 
@@ -152,7 +153,14 @@ class RevokedError(TrustError):
 class EvidenceError(TrustError):
     """A claim that the device's policy demands is absent, too weak or by the wrong role."""
 
-    reasons: ClassVar = {"evidence": "see the text"}
+    reasons: ClassVar = {
+        "claim-missing": "the bundle carries no claim of a kind that is demanded",
+        "claim-signature": "a signature under a claim does not verify",
+        "claim-signer": "a claim by nobody whom the policy accepts for it",
+        "claim-subject": "a claim about another model, data set, board or measure",
+        "claim-expired": "a claim that is older than the policy allows, or whose time is over",
+        "claim-weak": "a claim whose value the policy does not accept",
+    }
 
 
 class DecryptionError(TrustError):

@@ -286,6 +286,11 @@ class Home:
         return self.folder / "state"
 
     @property
+    def policy(self) -> Path:
+        """What this device demands of a model's evidence. There may be none."""
+        return self.folder / "policy.toml"
+
+    @property
     def gateway(self) -> Path:
         """The public record of the gateway."""
         return self.folder / "gateway.pub"

@@ -51,6 +51,31 @@ FLOORS = FloorLimits()
 
 
 @dataclass(frozen=True)
+class EvidenceLimits:
+    """Bounds on claims and on the policies that demand them (docs/evidence.md)."""
+
+    # Statements in one bundle, bytes of the payload of one, and claims in it.
+    statements: int = 16
+    statement_bytes: int = 16 * KIB
+    claims: int = 64
+    # What an auditor gives to a publisher: the statement with its signatures, and a salt.
+    claim_file_bytes: int = 128 * KIB
+    # Characters of a text, and entries of a list of texts.
+    text: int = 256
+    entries: int = 64
+    # A policy, or a list of claims that is to be signed.
+    toml_bytes: int = 64 * KIB
+    toml_depth: int = 8
+    demands: int = 128
+    age_days: int = 36_500
+    # By how much an auditor's clock may be ahead of the device's.
+    clock_seconds: int = 300
+
+
+EVIDENCE = EvidenceLimits()
+
+
+@dataclass(frozen=True)
 class SignerLimits:
     """Bounds on a program that signs (docs/keys.md)."""
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgesdk import canonical
+from edgesdk.claim import Evidence
 from edgesdk.contract import Contract
 from edgesdk.errors import InputError, MalformedBundleError
-from edgesdk.limits import BUNDLE
+from edgesdk.limits import BUNDLE, EVIDENCE
 
 if TYPE_CHECKING:
     from edgesdk.canonical import JSON, Fields
@@ -104,6 +105,7 @@ class Manifest:
     vendor_id: str | None = None
     class_id: str | None = None
     licence: str | None = None
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def model_id(self) -> str:
@@ -115,7 +117,7 @@ class Manifest:
         """Read a manifest.
 
         Raises:
-            MalformedBundleError: ``manifest``.
+            MalformedBundleError: ``manifest``; ``claim``, of what auditors have signed in it.
         """
         if len(data) > BUNDLE.manifest_bytes:
             raise _malformed(f"expected at most {BUNDLE.manifest_bytes} bytes, got {len(data)}")
@@ -164,7 +166,7 @@ class Manifest:
             **{name: value for name, value in optional.items() if value is not None},
             "contract": self.contract.to_json(),
             "created": self.created,
-            "evidence": [],
+            "evidence": [entry.to_json() for entry in self.evidence],
             "format": FORMAT,
             "golden": {"count": self.golden_count},
             "min_core": self.min_core,
@@ -213,10 +215,9 @@ def _predicate(fields: Fields, table_digest: bytes) -> Manifest:
         vendor_id=_text(fields, "vendor_id", LONGEST_TEXT),
         class_id=_text(fields, "class_id", LONGEST_TEXT),
         licence=_text(fields, "licence", LONGEST_LICENCE),
+        evidence=_evidence(fields),
     )
     golden.end()
-    # Claims come with a later release; this one must not run what it cannot judge.
-    fields.entries("evidence", longest=0)
     fields.end()
     return manifest
 
@@ -231,6 +232,14 @@ def _operators(fields: Fields) -> tuple[tuple[str, int], ...]:
         found.append((name, version))
     if found != sorted(set(found)):
         raise fields.refuse("operators", "each once and in order", "another order")
+    return tuple(found)
+
+
+def _evidence(fields: Fields) -> tuple[Evidence, ...]:
+    entries = fields.entries("evidence", longest=EVIDENCE.statements)
+    found = [Evidence.read(fields.check_nested("evidence", entry)) for entry in entries]
+    if len({entry.statement.envelope.payload for entry in found}) != len(found):
+        raise fields.refuse("evidence", "each statement once", "one twice")
     return tuple(found)
 
 

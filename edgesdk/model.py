@@ -34,6 +34,7 @@ from edgesdk.errors import (
     MalformedBundleError,
     UnsupportedOperatorError,
 )
+from edgesdk.evidence import EMPTY_POLICY, Policy
 from edgesdk.interpreter import Interpreter
 from edgesdk.limits import BUNDLE, MODEL
 
@@ -241,6 +242,7 @@ def load(
     device_key: SecretKey | PathLike | None = None,
     grant: PathLike | None = None,
     device: Device | None = None,
+    policy: Policy | PathLike | None = None,
     memory: MemoryPolicy = "lock",
     num_threads: int | None = None,
     isa: str | None = None,
@@ -262,6 +264,8 @@ def load(
         device_key: an open key, or a URI (``file:``, ``env:``), in place of the folder's.
         grant: a grant file to use, in place of a search.
         device: what a bundle may be restricted to.
+        policy: what the device demands of a model's evidence (docs/evidence.md): a file, or
+            ``edgesdk.evidence.Policy``. By default ``policy.toml`` of the folder, if there is one.
         memory: ``"lock"`` locks as much as the system allows and warns once when that is not
             all; ``"require-locked"`` raises ResourceError instead.
         num_threads: for each run, at least 1.
@@ -307,7 +311,14 @@ def load(
             folder.trust if trust_file is None else trust_file, limit=BUNDLE.trust_bytes
         )
     )
-    verified = trust.verify(bundle, root, now=at, device=device or trust.Device(), floors=accepted)
+    verified = trust.verify(
+        bundle,
+        root,
+        now=at,
+        device=device or trust.Device(),
+        floors=accepted,
+        policy=find_policy(policy, folder),
+    )
     with _device_key(device_key, folder) as key:
         granted = _granted(verified, key, grant_files(path, grant, folder), at, accepted)
         try:
@@ -372,6 +383,15 @@ def _device_key(given: SecretKey | PathLike | None, home: Home) -> Iterator[Secr
         return
     with keys.open_device_key(home.device_key if given is None else given) as key:
         yield key
+
+
+def find_policy(given: Policy | PathLike | None, home: Home) -> Policy:
+    """The policy that was given, else the folder's; where there is none, nothing is demanded."""
+    if isinstance(given, Policy):
+        return given
+    if given is None and not os.path.lexists(home.policy):
+        return EMPTY_POLICY
+    return Policy.read(home.policy if given is None else given)
 
 
 def _granted(

@@ -63,10 +63,12 @@ def shared(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey, how
     """The packed weights of this very bundle: those of another open model, or new ones.
 
     Raises:
-        DecryptionError, ModelError: checks 9 to 11.
+        DecryptionError, EvidenceError, ModelError: checks 9 to 11.
     """
     statement = hashlib.sha256(verified.bundle.statement).digest()
-    name = statement, how.engine, how.options, how.isa
+    # What evidence was relied on is part of it: packed weights do not show what it is about.
+    relied = tuple(entry.statement.digest for entry in verified.relied)
+    name = statement, relied, how.engine, how.options, how.isa
     with _packing:
         packed = _packed.get(name)
         if packed is not None and (_is_locked(packed) or not how.require):
@@ -92,6 +94,7 @@ def _unpacked(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey, 
     """Decrypt, pack, check, wipe."""
     with decrypted(verified, granted, key, require=how.require) as (memory, plaintext):
         with plaintext[: verified.manifest.model_len] as model:
+            encryption.check_evidence(verified, granted, key, model)
             packed = selection.load_protected(
                 model,
                 engine=how.engine,

@@ -36,7 +36,7 @@ REQUIRED_ROLES = ("root", "release", "grant")
 OPTIONAL_ROLES = ("auditor", "revoke", "time")
 MOST_SCOPES = 64
 
-_SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*|[a-z0-9._/-]*\*")
+SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*|[a-z0-9._/-]*\*")
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,10 @@ class Role:
 
     def check_scope(self, model_id: str) -> None:
         """Return if the role may sign for this model, else raise ScopeError."""
-        for entry in self.scope:
-            prefix = entry.removesuffix("*")
-            if model_id == entry or (prefix != entry and model_id.startswith(prefix)):
-                return
-        raise ScopeError(
-            "model", f"expected a model in the scope of role {self.name}, got {model_id}"
-        )
+        if not in_scope(self.scope, model_id):
+            raise ScopeError(
+                "model", f"expected a model in the scope of role {self.name}, got {model_id}"
+            )
 
 
 @dataclass(frozen=True)
@@ -146,6 +143,15 @@ class TrustRoot:
                 f" got {len(complete)}",
             )
         return complete
+
+
+def in_scope(scope: Iterable[str], model_id: str) -> bool:
+    """Whether a model is one of these ids, or begins like one of the prefixes that end in ``*``."""
+    for entry in scope:
+        prefix = entry.removesuffix("*")
+        if model_id == entry or (prefix != entry and model_id.startswith(prefix)):
+            return True
+    return False
 
 
 def read_envelope(data: bytes) -> Envelope:
@@ -257,7 +263,7 @@ def _role(name: str, roles: Fields, signers: Mapping[bytes, TrustedSigner]) -> R
 
 
 def _scope(fields: Fields, entry: JSON) -> str:
-    return fields.check_text("scope", entry, longest=LONGEST_MODEL_ID, pattern=_SCOPE)
+    return fields.check_text("scope", entry, longest=LONGEST_MODEL_ID, pattern=SCOPE)
 
 
 def _malformed(text: str) -> MalformedBundleError:

@@ -15,7 +15,8 @@ uses only what an earlier one has established:
    class; the release role may sign for this model.
 6. The trust file has not expired, the epoch is the trust file's own, the time is right, and the
    floors pass.
-7. The evidence policy passes.
+7. The evidence policy passes (``evidence``). That the claims are about this very model is proven
+   by the plaintext, after check 9.
 8. Each segment of the payload has the digest that the table gives (``check_payload``).
 9. The grant: form, threshold of the role ``grant``, binding, device, scope, ``not_after``. What
    follows (unwrapping and decryption) is ``encryption.open_``'s.
@@ -57,6 +58,8 @@ from edgesdk.state import NO_FLOORS, Floors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from edgesdk.claim import Evidence
+
 __all__ = [
     "Device",
     "Role",
@@ -93,6 +96,9 @@ class VerifiedBundle:
     manifest: Manifest
     trust: TrustRoot
     proof: InitVar[object]
+    # What the policy relied on. Whether it is about this model, the plaintext will show
+    # (``encryption.check_evidence``).
+    relied: tuple[Evidence, ...] = ()
 
     def __post_init__(self, proof: object) -> None:
         _check_proof(proof)
@@ -150,10 +156,11 @@ def verify(
         _check_core(manifest)
         _check_device(manifest, device)
         trust.roles["release"].check_scope(manifest.model_id)
-        _check_freshness(manifest, trust, floors.time(now))
+        at = floors.time(now)
+        _check_freshness(manifest, trust, at)
         floors.check(manifest)
-        policy.check(manifest)
-        return VerifiedBundle(bundle, manifest, trust, proof=_PROOF)
+        relied = policy.check(manifest, trust, now=at)
+        return VerifiedBundle(bundle, manifest, trust, proof=_PROOF, relied=relied)
 
 
 def look_up(bundle: Bundle, trust: TrustRoot) -> list[tuple[TrustedKey, Signature]]:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = [
     "fixtures_core",
     "fixtures_protect",
+    "fixtures_evidence",
     "fixtures_device",
     "fixtures_floors",
     "fixtures_cloud",

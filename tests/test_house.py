@@ -75,6 +75,7 @@ ONE_IMPORTER = {
     "edgesdk._native": "native.py",
     "cryptography": "primitives.py",
     "paho": "mqtt.py",
+    "tomllib": "toml.py",
     "amqtt": "demo/broker.py",
     "matplotlib": "charts.py",
     "sklearn": "demo/digits.py",

@@ -23,7 +23,7 @@ from edgesdk.errors import (
     ScopeError,
     SignatureError,
 )
-from edgesdk.evidence import EmptyPolicy
+from edgesdk.evidence import Policy
 from edgesdk.grant import Grant
 from edgesdk.keys import SecretKey
 from edgesdk.primitives import ED25519, ML_DSA_65, SIGNATURE_IDS, keyid
@@ -379,13 +379,14 @@ def test_a_device_without_floors_remembers_nothing(world):
     assert floors.time(5) == 5
 
 
-class Demanding(EmptyPolicy):
-    def check(self, manifest):
-        raise EvidenceError("evidence", f"expected a claim, got none for {manifest.model_id}")
+class Demanding(Policy):
+    def check(self, manifest, trust, *, now):
+        assert (trust.epoch, now) == (0, NOW)
+        raise EvidenceError("claim-missing", f"expected a claim of {manifest.model_id}, got none")
 
 
 def test_the_policy_is_asked_last(world):
-    refused(EvidenceError, "evidence", world.verify, policy=Demanding())
+    refused(EvidenceError, "claim-missing", world.verify, policy=Demanding())
     expired = world.signed(world.pack(expires=1))
     refused(ExpiredError, "expired", world.verify, expired, policy=Demanding())
     floors = Floors(error=RevokedError("revoked", "x"))
@@ -427,7 +428,7 @@ def test_the_order_of_checks(world):
         (RevokedError, "revoked", {"expires": None}, {"device": acme, "trust": fresh}),
         (
             EvidenceError,
-            "evidence",
+            "claim-missing",
             {},
             {"device": acme, "trust": fresh, "floors": state.NO_FLOORS},
         ),

@@ -34,6 +34,7 @@ from edgesdk.bundle import (
     check_segments,
     sealed_bytes,
 )
+from edgesdk.claim import SEALED_SALT_BYTES, Evidence
 from edgesdk.contract import MOST_LABELS, Array, Contract, Details, TensorSpec
 from edgesdk.envelope import Domain
 from edgesdk.errors import DecryptionError, InputError, KeyUnavailableError
@@ -47,6 +48,8 @@ from edgesdk.record import sign_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from edgesdk.claim import ClaimFile
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +116,7 @@ def pack(
     additions: Mapping[str, Additions] | None = None,
     generator: np.random.Generator | None = None,
     interpreter: InterpreterFactory | None = None,
+    evidence: Sequence[ClaimFile] = (),
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Packed:
     """Encrypt a model with its contract and golden vectors into an unsigned bundle.
@@ -120,9 +124,11 @@ def pack(
     ``golden`` are inputs to compute golden vectors from, as ``Contract.arrays`` takes them; without
     them, two are drawn from ``generator``, over the full range of the inputs' types. ``additions``
     go into the contract by the tensors' names, before what the model's own metadata says.
+    ``evidence`` is what auditors have signed of this very model (``publish.claim``).
 
     Raises:
-        InputError: something that a manifest or a contract cannot hold.
+        InputError: something that a manifest or a contract cannot hold, or a claim about another
+            model.
         ModelError: the model cannot be loaded or run here, or its metadata contradict themselves.
     """
     loaded = (interpreter or _default_interpreter())(model_content=model)
@@ -144,6 +150,7 @@ def pack(
         operators=tuple(loaded.operators()),
         contract=contract,
         golden_count=len(inputs),
+        evidence=evidence,
         random=random,
     )
 
@@ -284,6 +291,20 @@ def _add(
     )
 
 
+def _check_claim(claim: ClaimFile, model_id: str, model: bytes) -> None:
+    """A claim that no device could use is refused while somebody can still do something."""
+    statement = claim.statement
+    if statement.model_id != model_id:
+        raise InputError(
+            "argument", f"expected claims about {model_id}, got some about {statement.model_id}"
+        )
+    digest = encryption.subject_digest(claim.salt, model_id, model)
+    if not primitives.compare(digest, statement.digest):
+        raise InputError(
+            "argument", f"expected claims about these bytes of {model_id}, got some about others"
+        )
+
+
 def _golden_vector(loaded: Interpreter, contract: Contract, inputs: list[Array]) -> bytes:
     """What the model returns for these inputs, together with them."""
     for detail, array in zip(loaded.get_input_details(), inputs, strict=True):
@@ -302,8 +323,11 @@ def _seal(
     operators: tuple[tuple[str, int], ...],
     contract: Contract,
     golden_count: int,
+    evidence: Sequence[ClaimFile],
     random: Callable[[int], bytes],
 ) -> Packed:
+    for claim in evidence:
+        _check_claim(claim, release.model_id, model)
     binding = Binding(random(BUNDLE_ID_BYTES), release.model_id, release.epoch, release.sequence)
     plaintext = model + vectors
     draft = Manifest(
@@ -324,6 +348,7 @@ def _seal(
         vendor_id=release.vendor_id,
         class_id=release.class_id,
         licence=release.licence,
+        evidence=tuple(Evidence(claim.statement, bytes(SEALED_SALT_BYTES)) for claim in evidence),
     )
     # What no manifest can hold is refused before a key is made for it.
     draft.encode()
@@ -336,6 +361,13 @@ def _seal(
         draft,
         table_digest=hashlib.sha256(sealed.table).digest(),
         plaintext_mac=sealed.plaintext_mac,
+        evidence=tuple(
+            Evidence(
+                claim.statement,
+                encryption.seal_salt(content_key, binding, claim.statement.digest, claim.salt),
+            )
+            for claim in evidence
+        ),
     )
     bundle = Bundle.build(manifest.encode(), sealed.table, sealed.payload, grants={})
     return Packed(bundle.encode(), content_key, manifest)
