@@ -184,7 +184,7 @@ class Claim:
 def in_words(form: Form, value: Value) -> str:
     """A value with its scale, or the texts of a list."""
     if isinstance(value, int):
-        return f"{value} {form.value}"
+        return f"{value:,} {form.value}"
     return ", ".join(value) if isinstance(value, tuple) else value
 
 

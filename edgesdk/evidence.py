@@ -25,6 +25,7 @@ Not checked here: the digest of the subject, which takes the plaintext
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from edgesdk.canonical import JSON, Fields
     from edgesdk.claim import Claim, Evidence, Form, Statement, Value
-    from edgesdk.files import PathLike
+    from edgesdk.files import Home, PathLike
     from edgesdk.manifest import Manifest
     from edgesdk.root import TrustRoot
 
@@ -158,6 +159,19 @@ class Policy:
             MalformedBundleError: ``not-a-regular-file``, ``too-large``.
         """
         return cls.parse(files.read_trusted(path, limit=EVIDENCE.toml_bytes))
+
+    @classmethod
+    def find(cls, given: Policy | PathLike | None, home: Home) -> Policy:
+        """The policy that was given, else the folder's; where there is none, nothing is demanded.
+
+        Raises:
+            ConfigurationError, MalformedBundleError: as ``read``.
+        """
+        if isinstance(given, Policy):
+            return given
+        if given is None and not os.path.lexists(home.policy):
+            return EMPTY_POLICY
+        return cls.read(home.policy if given is None else given)
 
     def check(self, manifest: Manifest, trust: TrustRoot, *, now: int) -> tuple[Evidence, ...]:
         """What the demands rely on, if all are met.

@@ -34,7 +34,7 @@ from edgesdk.errors import (
     MalformedBundleError,
     UnsupportedOperatorError,
 )
-from edgesdk.evidence import EMPTY_POLICY, Policy
+from edgesdk.evidence import Policy
 from edgesdk.interpreter import Interpreter
 from edgesdk.limits import BUNDLE, MODEL
 
@@ -317,7 +317,7 @@ def load(
         now=at,
         device=device or trust.Device(),
         floors=accepted,
-        policy=find_policy(policy, folder),
+        policy=Policy.find(policy, folder),
     )
     with _device_key(device_key, folder) as key:
         granted = _granted(verified, key, grant_files(path, grant, folder), at, accepted)
@@ -383,15 +383,6 @@ def _device_key(given: SecretKey | PathLike | None, home: Home) -> Iterator[Secr
         return
     with keys.open_device_key(home.device_key if given is None else given) as key:
         yield key
-
-
-def find_policy(given: Policy | PathLike | None, home: Home) -> Policy:
-    """The policy that was given, else the folder's; where there is none, nothing is demanded."""
-    if isinstance(given, Policy):
-        return given
-    if given is None and not os.path.lexists(home.policy):
-        return EMPTY_POLICY
-    return Policy.read(home.policy if given is None else given)
 
 
 def _granted(

@@ -27,6 +27,34 @@ DIGITS = ROOT / "examples" / "digits" / "digits_device.tflite"
 CLOUD_DIGITS = ROOT / "examples" / "digits" / "digits_cloud.tflite"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PACK = ("--model-id", "demo/digits", "--model-version", "1.0", "--sequence", "1")
+CLAIMS = f"""
+format = 1
+
+[[claim]]
+kind = "accuracy"
+ppm = 934_000
+dataset = "{"ab" * 32}"
+samples = 360
+
+[[claim]]
+kind = "licence"
+spdx = "Apache-2.0"
+"""
+POLICY = f"""
+format = 1
+
+[[require]]
+claim = "accuracy"
+min_ppm = 900_000
+dataset = "{"ab" * 32}"
+min_samples = 300
+by = ["auditor"]
+max_age_days = 365
+
+[[require]]
+claim = "licence"
+spdx = ["Apache-2.0", "MIT"]
+"""
 # Before click 8.2 both streams were one, unless it was told otherwise.
 _APART = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
 RUNNER = CliRunner(**_APART)
@@ -149,17 +177,24 @@ def _workshop(tmp_path_factory):
         np.save("digits.npy", frames(3))
         cli("device", "init", "--name", "camera-17", "-o", "camera-17.pub")
         cli("device", "init", "--home", "home-18", "--name", "camera-18", "-o", "camera-18.pub")
-        for name in ("root", "release", "grant", "stranger"):
+        for name in ("root", "release", "grant", "auditor", "stranger"):
             cli("keygen", f"{name}.key")
         cli("keygen", "--kind", "gateway", "gateway.key")
         cli("trust", "init", "--root", "root.pub", "--release", "release.pub",
-            "--grant", "grant.pub", "--key", "root.key")  # fmt: skip
+            "--grant", "grant.pub", "--auditor", "auditor.pub", "--key", "root.key")  # fmt: skip
         shutil.copy("trust.json", "home")
         shutil.copy("gateway.pub", "home")
         cli("pack", "digits.tflite", *PACK, "--label-file", "digits.txt", "--golden", "digits.npy")
         shutil.copy("digits.emb", "unsigned.emb")
         cli("sign", "digits.emb", "--key", "release.key")
         cli("grant", "digits.emb", "camera-17.pub", "--key", "grant.key")
+        Path("claims.toml").write_text(CLAIMS)
+        Path("policy.toml").write_text(POLICY)
+        cli("claim", "digits.tflite", "claims.toml", "--model-id", "demo/digits",
+            "--key", "auditor.key")  # fmt: skip
+        cli("pack", "digits.tflite", *PACK, "--evidence", "digits.claim", "-o", "audited.emb")
+        cli("sign", "audited.emb", "--key", "release.key")
+        cli("grant", "audited.emb", "camera-17.pub", "--key", "grant.key")
         cli.check_secrets()
     return folder
 

@@ -197,7 +197,7 @@ def test_lists_of_uses_are_in_order():
 
 
 def test_claims_in_words():
-    assert str(accuracy()) == f"accuracy 934000 ppm (dataset {DATASET[:16]}..., samples 360)"
+    assert str(accuracy()) == f"accuracy 934,000 ppm (dataset {DATASET[:16]}..., samples 360)"
     assert str(claim("prohibited_uses", uses=["biometrics", "policing"])) == (
         "prohibited_uses biometrics, policing"
     )

@@ -321,7 +321,7 @@ def test_verify_deep_finds_another_contract(workshop):
         (["--device-key", "exec:true"], 6, "ConfigurationError[invalid]: "),
         (["--home", "home-18", "--trust", "trust.json"], 3,
          "KeyUnavailableError[no-grant]: expected a grant of demo/digits for"),
-        (["--grant", "trust.json"], 3, "MalformedBundleError[grant]: "),
+        (["--grant", "root.pub"], 3, "MalformedBundleError[grant]: "),
         (["--grant", "stranger.grant"], 3, ("SignatureError[unknown-signer]: expected a signer of "
                                            "role grant")),
         (["--grant", "ended.grant"], 3, "ExpiredError[expired]: expected a grant for time"),

@@ -278,6 +278,7 @@ def test_trust_init_demands_both_algorithms(workshop):
         "root": ("*",),
         "release": ("*",),
         "grant": ("*",),
+        "auditor": ("*",),
     }
 
 

@@ -168,10 +168,10 @@ def test_inspect_follows_links_for_it_believes_nothing(workshop):
     [
         ("no.emb", 6, "ConfigurationError[missing]: no.emb: expected a file, got none"),
         ("home", 6, "InputError[argument]: home: expected a regular file, got"),
-        ("digits.txt", 6, ("InputError[argument]: expected a bundle, model, key, record, grant or "
-                          "trust file, got something else")),
-        ("other.json", 6, ("InputError[argument]: expected a bundle, model, key, record, grant or "
-                          "trust file, got another document")),
+        ("digits.txt", 6, ("InputError[argument]: expected a bundle, model, key, record, grant, "
+                          "claim or trust file, got something else")),
+        ("other.json", 6, ("InputError[argument]: expected a bundle, model, key, record, grant, "
+                          "claim or trust file, got another document")),
         ("broken.json", 6, "InputError[argument]: a document: expected JSON, got "),
         ("short.emb", 3, "MalformedBundleError[prelude]: a bundle: expected at least 64 bytes"),
         ("open.key", 3, "KeyUnavailableError[key-permissions]: open.key: "),

@@ -57,6 +57,7 @@ def test_pack_makes_a_bundle_and_its_content_key(workshop):
         "created": made.created,
         "expires": None,
         "golden": 2,
+        "claims": 0,
     }
 
 

@@ -446,7 +446,7 @@ def test_a_policy_is_a_file_that_others_cannot_change(tmp_path):
 def test_demands_in_words():
     (found,) = policy(demand(dataset=DATASET, min_samples=300, by=["lab"], max_age_days=30)).demands
     assert str(found) == (
-        f"accuracy at least 900000 ppm, dataset {DATASET[:16]}..., samples at least 300, by lab, "
+        f"accuracy at least 900,000 ppm, dataset {DATASET[:16]}..., samples at least 300, by lab, "
         "at most 30 days old"
     )
 

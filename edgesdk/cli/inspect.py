@@ -43,8 +43,8 @@ _CONTENT_KIND = 4
 def inspect(out: Output, *, file: str, trust: str | None) -> None:
     """Show what a file is, without any key.
 
-    FILE is a bundle, a .tflite model, a public record, a grant, a trust file or a
-    key file. Of a model it shows inputs, outputs, operators with the kernels that
+    FILE is a bundle, a .tflite model, a public record, a grant, a claim file, a trust
+    file or a key file. Of a model it shows inputs, outputs, operators with the kernels that
     they take here, and memory. Of a key file it shows whose it is, never a secret.
 
     What is shown is what the file says of itself: `edgesdk verify` is what checks it.
@@ -164,6 +164,11 @@ def _show_envelope(out: Output, data: bytes, root: TrustRoot | None) -> None:
         what = ("what", "a trust file, signed by its own role root")
         out.fields([what, *trust_summary(trusted)])
         show_roles(out, trusted)
+    elif isinstance(found, dict) and "statement" in found:
+        from edgesdk.claim import ClaimFile
+        from edgesdk.cli.claim import show_claim_file
+
+        show_claim_file(out, ClaimFile.parse(data), root)
     else:
         raise _unknown("another document")
 
@@ -214,5 +219,5 @@ def _unreadable(text: str) -> InputError:
 def _unknown(came: str) -> InputError:
     return InputError(
         "argument",
-        f"expected a bundle, model, key, record, grant or trust file, got {came}",
+        f"expected a bundle, model, key, record, grant, claim or trust file, got {came}",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgesdk.bundle import Bundle, Manifest
+from edgesdk.cli.claim import claim_rows, describe_statement
 from edgesdk.cli.inspect import names_of, signature_in_words
 from edgesdk.cli.options import date
 from edgesdk.cli.tensors import contract_rows, describe_contract
@@ -37,6 +38,7 @@ def show_bundle(out: Output, data: bytes, root: TrustRoot | None) -> None:
             "type": "bundle",
             "signatures": signatures,
             **_describe(manifest),
+            "evidence": [describe_statement(each.statement, root) for each in manifest.evidence],
             "sizes": sizes,
             "recipients": recipients,
         }
@@ -54,6 +56,10 @@ def show_bundle(out: Output, data: bytes, root: TrustRoot | None) -> None:
     out.line()
     out.table(("", "name", "type", "meaning"), contract_rows(manifest.contract))
     out.line()
+    if manifest.evidence:
+        rows = [row for entry in manifest.evidence for row in claim_rows(entry.statement, root)]
+        out.table(("claim", "signed by", "made"), rows)
+        out.line()
     operators = ", ".join(f"{name} v{version}" for name, version in manifest.operators)
     out.fields([("operators", operators)])
 

@@ -24,11 +24,12 @@ from edgesdk.cli.options import (
 )
 from edgesdk.cli.streams import PIPE, Target, as_input_error, read
 from edgesdk.errors import InputError
-from edgesdk.limits import PUBLISHER
+from edgesdk.limits import EVIDENCE, PUBLISHER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgesdk.claim import ClaimFile
     from edgesdk.cli.output import Output
     from edgesdk.cli.tensors import Frame
     from edgesdk.contract import Contract
@@ -96,6 +97,13 @@ _LARGEST_REAL = 3.4e38
     "--mean", multiple=True, metavar="[INPUT=]X,...", help="The model expects (x - mean) / std ..."
 )
 @click.option("--std", multiple=True, metavar="[INPUT=]X,...", help="... with this divisor.")
+@click.option(
+    "--evidence",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="What an auditor has signed of this model, by `claim`.",
+)
 @click.option("--licence", metavar="SPDX", help="Licence of the model.")
 @click.option("--not-before", type=WHEN, metavar="TIME", help="From when it may be used.")
 @click.option("--expires", type=WHEN, metavar="TIME", help="When it ends.  [never]")
@@ -115,6 +123,7 @@ def pack(
     colour: tuple[str, ...],
     mean: tuple[str, ...],
     std: tuple[str, ...],
+    evidence: tuple[str, ...],
     licence: str | None,
     not_before: int | None,
     expires: int | None,
@@ -166,6 +175,7 @@ def pack(
         created=now(),
         golden=_golden(golden, contract) if golden else None,
         additions=_additions(contract, label_file, colour, mean, std),
+        evidence=[_claims(path) for path in evidence],
     )
     _save(packed, key_path, target)
     _tell(out, packed.manifest, target, key_path, len(packed.bundle))
@@ -208,6 +218,12 @@ def _golden(paths: Sequence[str], contract: Contract) -> list[Frame]:
             where=path,
         )
     ]
+
+
+def _claims(path: str) -> ClaimFile:
+    from edgesdk.claim import ClaimFile
+
+    return ClaimFile.parse(read(path, limit=EVIDENCE.claim_file_bytes, what="claims"))
 
 
 def _additions(
@@ -280,6 +296,7 @@ def _tell(out: Output, manifest: Manifest, target: Target, key_path: str, size: 
             "created": manifest.created,
             "expires": manifest.expires,
             "golden": manifest.golden_count,
+            "claims": sum(len(entry.statement.claims) for entry in manifest.evidence),
         }
     )
     out.fields(

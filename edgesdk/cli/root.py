@@ -206,6 +206,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         ),
     },
     "Publish a model": {
+        "claim": Entry("Sign claims about a model, as an auditor.", "edgesdk.cli.claim:claim"),
         "pack": Entry("Encrypt a model into an unsigned bundle.", "edgesdk.cli.pack:pack"),
         "sign": Entry("Sign a bundle.", "edgesdk.cli.sign:sign"),
         "grant": Entry("Let devices open a bundle.", "edgesdk.cli.grant:grant"),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edgesdk.publish.root import Members
     from edgesdk.trust import TrustRoot
 
-_ROLES = ("root", "release", "grant")
+_ROLES = ("root", "release", "grant", "auditor")
 
 
 @command(
@@ -72,6 +72,14 @@ _ROLES = ("root", "release", "grant")
     required=True,
     metavar="RECORD",
     help="Who may let devices open them.",
+)
+@click.option(
+    "--auditor",
+    "auditor",
+    type=PATH,
+    multiple=True,
+    metavar="RECORD",
+    help="Whose claims about models count.",
 )
 @key_option("The key of a root signer.", multiple=True)
 @output_option("Where the trust file goes.  [trust.json]")
@@ -118,9 +126,10 @@ def init(
 ) -> None:
     """Make the trust file of devices from public records.
 
-    It names who may release models, who may grant them to devices and who may
-    replace the file itself. It is signed by the role root, and is put on each
-    device when that is provisioned. Use three keys on three machines.
+    It names who may release models, who may grant them to devices, whose claims
+    about models count, and who may replace the file itself. It is signed by the
+    role root, and is put on each device when that is provisioned. Use a key and a
+    machine for each role.
 
     Options may be repeated where several people share a role. TIME is a date like
     2027-01-31, a time like 2027-01-31T12:00:00Z, or a span from now like 90d.
@@ -228,11 +237,13 @@ def _roles(
 
     needed = named(threshold, "--threshold")
     scopes = named(scope, "--scope")
+    # The role auditor is there if somebody is in it.
+    known = [role for role in _ROLES if records[role]]
     for option, entries in (("--threshold", needed), ("--scope", scopes)):
-        unknown = sorted(entries.keys() - set(_ROLES))
+        unknown = sorted(entries.keys() - set(known))
         if unknown:
             raise InputError(
-                "argument", f"{option}: expected a role of {', '.join(_ROLES)}, got {unknown[0]}"
+                "argument", f"{option}: expected a role of {', '.join(known)}, got {unknown[0]}"
             )
     return {
         role: Members(
@@ -240,7 +251,7 @@ def _roles(
             threshold=_threshold(needed.get(role, "1"), len(records[role])),
             scope=tuple(scopes[role].split(",")) if role in scopes else ("*",),
         )
-        for role in _ROLES
+        for role in known
     }
 
 

@@ -45,10 +45,11 @@ from edgesdk.files import Home
 from edgesdk.limits import BUNDLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edgesdk.bundle import Bundle
     from edgesdk.cli.output import Output
+    from edgesdk.evidence import Policy, Verdict
     from edgesdk.keys import SecretKey
     from edgesdk.state import Floors
     from edgesdk.trust import Device, TrustRoot, VerifiedBundle, VerifiedGrant
@@ -77,11 +78,18 @@ _WELL_FORMED = "version 1, suite 1, the parts add up to the file"
         "edgesdk verify digits.emb",
         "edgesdk verify digits.emb --trust trust.json",
         "edgesdk verify digits.emb --deep",
+        "edgesdk verify audited.emb --policy policy.toml",
     ],
 )
 @click.argument("bundle", type=FILE)
 @home_option
 @click.option("--trust", type=PATH, metavar="FILE", help="Whom to trust.  [trust.json of --home]")
+@click.option(
+    "--policy",
+    type=PATH,
+    metavar="FILE",
+    help="Which claims are demanded.  [policy.toml of --home, if there is one]",
+)
 @click.option("--deep", is_flag=True, help="Decrypt and run it too, with this device's key.")
 @click.option("--device-key", type=KEY, metavar="URI", help="For --deep.  [device.key of --home]")
 @click.option("--grant", type=PATH, metavar="FILE", help="For --deep.  [where a device looks]")
@@ -93,6 +101,7 @@ def verify(
     bundle: str,
     home: str | None,
     trust: str | None,
+    policy: str | None,
     deep: bool,
     device_key: str | None,
     grant: str | None,
@@ -105,6 +114,9 @@ def verify(
     Makes the checks of a device in their order, and says what each has found. The
     first that fails ends it, and its error is the result. Without a key they end
     with the digests of the encrypted model.
+
+    With a policy (docs/evidence.md) it shows for each demand which claims there are,
+    and what is wrong with them.
 
     --deep needs this device's key and grant: it decrypts the model, compares the
     digest of the plaintext, loads the model and runs its golden vectors. It does
@@ -124,12 +136,12 @@ def verify(
     at = now() if moment is None else moment
     device = Device(vendor_id=vendor_id, class_id=class_id)
     with home_hint(folder):
-        trust_path = str(folder.trust) if trust is None else trust
+        demanded = _policy(checks, policy, folder)
         accepted = Unmoved(floors.find(folder))
-        verified = _shallow(checks, bundle, trust_path, device, at, accepted=accepted)
+        where = _Where(bundle, folder, trust, device_key, grant, demanded, accepted)
+        verified = _shallow(checks, where, device, at)
         if deep:
-            where = _Where(bundle, folder, trust, device_key, grant)
-            _deep(checks, verified, where, device, at, accepted=accepted)
+            _deep(checks, verified, where, device, at)
     out.document["verified"] = True
     out.line()
     out.line("Verified." if deep else "Verified. Checks 9 to 11 need a device's key: --deep.")
@@ -159,6 +171,12 @@ class _Checks:
             self.failed(number, error, name=name)
             raise
 
+    def explain(self, verdicts: Sequence[Verdict], root: TrustRoot) -> None:
+        """Show what has become of each demand."""
+        from edgesdk.cli.claim import show_verdicts
+
+        show_verdicts(self._out, verdicts, root)
+
     def _tell(self, number: int | None, name: str | None, result: str, detail: str) -> None:
         name = name or _NAMES[number or 0]
         self.made.append({"check": number, "name": name, "ok": result == "ok", "detail": detail})
@@ -175,19 +193,27 @@ class _Where:
     trust: str | None
     device_key: str | None
     grant: str | None
+    policy: Policy
+    accepted: Floors
+
+
+def _policy(checks: _Checks, path: str | None, home: Home) -> Policy:
+    from edgesdk.evidence import Policy
+
+    with checks.making(None, "policy"):
+        return Policy.find(path, home)
 
 
 # ---- checks 0 to 8
 
 
-def _shallow(
-    checks: _Checks, path: str, trust_path: str, device: Device, at: int, *, accepted: Floors
-) -> VerifiedBundle:
+def _shallow(checks: _Checks, where: _Where, device: Device, at: int) -> VerifiedBundle:
     from edgesdk import trust
     from edgesdk.bundle import Bundle
+    from edgesdk.manifest import Manifest
 
     try:
-        data = read(path, limit=BUNDLE.file_bytes, what="the bundle")
+        data = read(where.bundle, limit=BUNDLE.file_bytes, what="the bundle")
         checks.passed(0, f"{len(data):,} bytes, read once")
         bundle = Bundle.parse(data)
     except MalformedBundleError as error:
@@ -196,23 +222,36 @@ def _shallow(
         checks.failed(_first(error), error)
         raise
     checks.passed(1, _WELL_FORMED)
+    trust_path = str(where.home.trust) if where.trust is None else where.trust
     with checks.making(None, "trust file"):
         root = read_trust(trust_path)
     checks.passed(
         None, f"{trust_path}, version {root.version}, signed by its own root", name="trust file"
     )
     try:
-        verified = trust.verify(bundle, root, now=at, device=device, floors=accepted)
+        verified = trust.verify(
+            bundle, root, now=at, device=device, floors=where.accepted, policy=where.policy
+        )
     except EdgeError as error:
         _tell_until(checks, bundle, root, _of_verify(error), at)
         checks.failed(_of_verify(error), error)
+        if isinstance(error, EvidenceError):
+            manifest = Manifest.parse(bundle.manifest_bytes)
+            checks.explain(where.policy.judge(manifest, root, now=where.accepted.time(at)), root)
         raise
-    _tell_until(checks, bundle, root, 8, at)
+    _tell_until(checks, bundle, root, 7, at)
+    verdicts = where.policy.judge(verified.manifest, root, now=where.accepted.time(at))
+    checks.passed(7, _demands(len(verdicts)))
+    checks.explain(verdicts, root)
     with checks.making(8):
         verified.check_payload()
     segments = len(bundle.table) // 32
     checks.passed(8, f"{segments} encrypted segment{'s' * (segments != 1)} as signed")
     return verified
+
+
+def _demands(met: int) -> str:
+    return f"{met} demand{'s' * (met != 1)} met" if met else "none is demanded"
 
 
 def _first(error: MalformedBundleError) -> int:
@@ -269,21 +308,13 @@ def _tell_until(checks: _Checks, bundle: Bundle, root: TrustRoot, last: int, at:
             f"epoch {binding.epoch}; bundle expires {date(manifest.expires)}, trust file "
             f"{date(root.expires)}; now is {date(at)}",
         )
-    if last > 7:  # noqa: PLR2004
-        checks.passed(7, "this release demands none")
 
 
 # ---- checks 9 to 11
 
 
 def _deep(
-    checks: _Checks,
-    verified: VerifiedBundle,
-    where: _Where,
-    device: Device,
-    at: int,
-    *,
-    accepted: Floors,
+    checks: _Checks, verified: VerifiedBundle, where: _Where, device: Device, at: int
 ) -> None:
     from edgesdk import trust
     from edgesdk.keys import open_device_key
@@ -295,14 +326,16 @@ def _deep(
             key = stack.enter_context(open_device_key(uri))
             candidates = grant_files(where.bundle, where.grant, where.home)
             found = trust.find_grant(verified, candidates, kid=key.kid)
-            granted = trust.verify_grant(found, verified, kid=key.kid, now=at, floors=accepted)
+            granted = trust.verify_grant(
+                found, verified, kid=key.kid, now=at, floors=where.accepted
+            )
         checks.passed(9, f"for {key.name}, ends {date(found.not_after)}")
         with checks.making(9, "decryption"):
             _decrypt(verified, granted, key)
     size = verified.manifest.plaintext_len
     checks.passed(9, f"{size:,} bytes, every tag is right", name="decryption")
     checks.passed(None, "that of the manifest", name="plaintext_mac")
-    _load(checks, where, device, at, accepted)
+    _load(checks, verified, where, device, at)
 
 
 def _decrypt(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey) -> None:
@@ -314,7 +347,9 @@ def _decrypt(verified: VerifiedBundle, granted: VerifiedGrant, key: SecretKey) -
         encryption.check_plaintext(verified, granted, key, plaintext)
 
 
-def _load(checks: _Checks, where: _Where, device: Device, at: int, accepted: Floors) -> None:
+def _load(
+    checks: _Checks, verified: VerifiedBundle, where: _Where, device: Device, at: int
+) -> None:
     from edgesdk.model import load
 
     try:
@@ -325,17 +360,19 @@ def _load(checks: _Checks, where: _Where, device: Device, at: int, accepted: Flo
             device_key=where.device_key,
             grant=where.grant,
             device=device,
+            policy=where.policy,
             now=at,
-            accepted=accepted,
+            accepted=where.accepted,
         )
     except EdgeError as error:
         checks.failed(11 if isinstance(error, ContractError) else 10, error)
         raise
     with model:
         packed = model.interpreter.memory()["packed"]
+        about = "the claims are about these bytes; " if verified.relied else ""
         checks.passed(
             10,
-            f"{len(model.interpreter.operator_details())} operators, "
+            f"{about}{len(model.interpreter.operator_details())} operators, "
             f"{packed:,} bytes of packed weights",
         )
     checks.passed(11, "contract and operators as signed; the same bits as when it was packed")
