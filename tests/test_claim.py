@@ -1,5 +1,6 @@
 """The form of claims, of statements and of claim files."""
 
+import hmac
 import json
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesdk import canonical, encryption
+from edgesdk import canonical, encryption, primitives
 from edgesdk.canonical import LARGEST_INTEGER, Fields
 from edgesdk.claim import (
     FORMS,
@@ -242,6 +243,32 @@ def test_the_subject_tells_nothing_without_its_salt(audit):
     bundle = audit.bundle(made)
     for secret in (made.salt, made.salt.hex().encode()):
         assert secret not in bundle
+
+
+def expand(key, info):
+    """HKDF-Expand with SHA-512 (RFC 5869), the first 32 bytes."""
+    return hmac.digest(key, info + b"\x01", "sha512")[:32]
+
+
+def test_subject_and_salt_are_those_of_the_page(audit):
+    """docs/bundle-format.md, section 1.9, from the library's primitives alone."""
+    made = audit.claim()
+    packed = audit.pack(made)
+    key = expand(made.salt, b"edgesdk/claim-subject/v1\x00" + MODEL_ID.encode())
+    digest = hmac.digest(key, audit.world.model, "sha256")
+    assert digest == made.statement.digest
+    binding = packed.manifest.binding
+    context = b"".join(
+        (
+            b"edgesdk/claim-salt/v1\x00",
+            binding.bundle_id,
+            len(MODEL_ID).to_bytes(2, "little") + MODEL_ID.encode(),
+            binding.epoch.to_bytes(8, "little") + binding.sequence.to_bytes(8, "little"),
+        )
+    )
+    (entry,) = packed.manifest.evidence
+    salt_key = expand(bytes(packed.content_key.material), context + digest)
+    assert primitives.aes_256_gcm_open(salt_key, bytes(12), entry.sealed_salt) == made.salt
 
 
 @pytest.mark.parametrize("model_id", ["", "Door", "../door", "d" * 129])

@@ -195,6 +195,14 @@ def bare(audit):
     return with_envelope(file, replace(file.statement.envelope, signatures=()))
 
 
+def emptied(audit):
+    """Signatures of no bytes, under the auditor's key ids."""
+    file = audit.claim()
+    envelope = file.statement.envelope
+    empty = tuple(replace(each, value=b"") for each in envelope.signatures)
+    return with_envelope(file, replace(envelope, signatures=empty))
+
+
 def borrowed(audit):
     """Signatures under one statement, moved to a better one."""
     poor, better = audit.claim(accuracy(500_000)), audit.claim(accuracy(999_000))
@@ -222,6 +230,7 @@ ATTACKS = {
     "a forged signature": (lambda a: [forged(a.claim())], {}, "claim-signature"),
     "a forged one beside a good one": (
         lambda a: [a.claim(), forged(a.claim())], {}, "claim-signature"),
+    "signatures of no bytes": (lambda a: [emptied(a)], {}, "claim-signature"),
     "a signature under another statement": (lambda a: [borrowed(a)], {}, "claim-signature"),
     "signed as a grant": (lambda a: [replayed(a, Domain.GRANT)], {}, "claim-signature"),
     "signed as a bundle": (lambda a: [replayed(a, Domain.BUNDLE)], {}, "claim-signature"),
