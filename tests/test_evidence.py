@@ -10,7 +10,7 @@ import edgesdk
 import networks
 from edgesdk import encryption
 from edgesdk.bundle import Bundle
-from edgesdk.claim import FORMS, Evidence
+from edgesdk.claim import FORMS, Evidence, Statement
 from edgesdk.envelope import Domain, Envelope
 from edgesdk.errors import (
     ConfigurationError,
@@ -361,6 +361,27 @@ def test_evidence_cannot_be_taken_out_or_put_in(audit):
         with pytest.raises(Exception, match="signature") as caught:
             audit.verify(mixed.encode(), demand())
         assert caught.value.reason == "signature"
+
+
+@given(st.data())
+def test_no_bit_of_a_statement_can_be_turned(audit, data):
+    """As a publisher could, who signs the manifest around it: each bit, or some other document."""
+    file = audit.claim(random=bytes)
+    envelope = file.statement.envelope
+    payload = bytearray(envelope.payload)
+    place = data.draw(st.integers(0, 8 * len(payload) - 1))
+    payload[place // 8] ^= 1 << place % 8
+    try:
+        statement = Statement.of(replace(envelope, payload=bytes(payload)))
+    except MalformedBundleError as error:
+        assert error.reason == "claim"
+        return
+    (entry,) = audit.pack(file).manifest.evidence
+    evidence = (replace(entry, statement=statement),)
+    manifest = replace(audit.world.packed.manifest, evidence=evidence)
+    (verdict,) = policy(demand()).judge(manifest, audit.trust, now=NOW)
+    kinds = {each.kind for each in statement.claims}
+    assert verdict.reason == ("claim-signature" if "accuracy" in kinds else "claim-missing")
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
