@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from edgesdk.cli.exits import ExitCode
+from edgesdk.cli.gateway import _until_stopped
 from edgesdk.record import PublicRecord
 from fixtures_cli import CLOUD_DIGITS, Ended
 from fixtures_cloud import address
@@ -264,6 +266,24 @@ def test_a_gateway_that_is_told_to_stop_once_it_is_connected(
         assert {json.loads(line)["level"] for line in ended.err.splitlines()} == {"info"}
     else:
         assert "received  0\n" in ended.out
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_that_another_thread_gets_ends_the_wait():
+    """The kernel may choose any thread; a lock in the main one would sleep on."""
+    with _until_stopped() as wait:
+
+        def get_it():
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+        threading.Thread(target=get_it).start()
+        wait()
+
+
+def test_a_signal_before_the_wait_ends_it():
+    with _until_stopped() as wait:
+        os.kill(os.getpid(), signal.SIGINT)
+        wait()
 
 
 def test_the_authorities_of_the_broker_come_from_the_configuration_folder(workshop, monkeypatch):

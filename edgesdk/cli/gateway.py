@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import signal
+import socket
 import sys
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from edgesdk.files import Home
 from edgesdk.limits import BUNDLE, KIB, MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edgesdk.cli.output import Output
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from edgesdk.model import Model
 
 _CA_BYTES = 256 * KIB
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _devices_option(function: Any) -> Any:  # noqa: ANN401 - click's
@@ -199,13 +200,13 @@ def run(
             tls=tls,
             on_ready=_tell_of_link(log, place.host, place.port),
         )
-        stop = stack.enter_context(_until_stopped())
+        wait = stack.enter_context(_until_stopped())
         stack.enter_context(_logging(out))
         log.info("serving pool %s as %s", pool, secret.name)
         for served in engine.models():
             log.info("offering %s %s", served.model_id, served.version)
         with worker:
-            stop.wait()
+            wait()
             log.info("stopping")
         _tell(out, worker.counters)
 
@@ -270,18 +271,29 @@ def _load(path: str, *, home: str | None, threads: int | None) -> tuple[Model, b
 
 
 @contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _until_stopped() -> Iterator[Callable[[], None]]:
+    """What waits for SIGINT or SIGTERM; one that comes before the wait ends it as well.
+
+    A lock would not do: the handler in Python runs between two steps of the main thread, which
+    sleeps for ever where the signal comes just before it does, or to another thread. The number is
+    written to a socket at once, whichever thread the signal comes to.
+    """
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        writing.setblocking(False)
+        wakeup = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, lambda *_: None) for number in _STOPS}
+
+        def wait() -> None:
+            while reading.recv(1)[0] not in _STOPS:
+                pass
+
+        try:
+            yield wait
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup)
 
 
 class _LogHandler(logging.Handler):
