@@ -30,8 +30,13 @@ static int32_t place_of(const edge_node *node, role operand) {
   return is_custom(node) ? custom[operand] : (int32_t)operand;
 }
 
+/* One that is there: not the bias, nor the custom operator's output shape. */
 static edge_tensor *operand_of(const edge_compiler *c, const edge_node *node, role operand) {
-  return edge_node_optional(c, node, place_of(node, operand));
+  return edge_node_input(c, node, place_of(node, operand));
+}
+
+static edge_tensor *bias_of(const edge_compiler *c, const edge_node *node) {
+  return edge_node_optional(c, node, place_of(node, BIAS));
 }
 
 typedef struct deconv_params {
@@ -146,7 +151,7 @@ static edge_status choose(edge_compiler *c, const edge_node *node, bool wide, ed
 /* int16: sums of 64 bits, unless the options say that the bias has 32. */
 static edge_status read_width(edge_compiler *c, const edge_node *node, bool *wide) {
   enum { ANY = 0, INT32_IN_FILE = 2, INT64_IN_FILE = 4 };
-  const edge_tensor *bias = operand_of(c, node, BIAS);
+  const edge_tensor *bias = bias_of(c, node);
   int8_t type;
   if (!edge_table_i8(&node->options, TRANSPOSE_CONV_QUANTIZED_BIAS_TYPE, ANY, &type)) {
     return edge_node_fail(c, node, EDGE_MALFORMED_MODEL,
@@ -161,7 +166,7 @@ static edge_status read_width(edge_compiler *c, const edge_node *node, bool *wid
 }
 
 static edge_status check_bias(edge_compiler *c, const edge_node *node, const deconv_params *p) {
-  const edge_tensor *bias = operand_of(c, node, BIAS);
+  const edge_tensor *bias = bias_of(c, node);
   if (bias == NULL) return EDGE_OK;
   EDGE_TRY(edge_expect_constant(c, node, bias, "a bias"));
   if (p->scatter.type == EDGE_FLOAT32) {
@@ -212,7 +217,7 @@ static bool xnn_takes(edge_compiler *c, const edge_node *node, const deconv_para
   return (p->scatter.type == EDGE_INT8 || (p->scatter.type == EDGE_UINT8 && weights->axis == 0)) &&
          xnn_shapes(c, node, p) && edge_xnn_activation(operand_of(c, node, INPUT)) &&
          edge_xnn_activation(edge_node_output(c, node, 0)) &&
-         edge_xnn_weights(weights, operand_of(c, node, BIAS)) &&
+         edge_xnn_weights(weights, bias_of(c, node)) &&
          edge_xnn_scales(weights, input.scale, output.scale);
 }
 
@@ -324,7 +329,7 @@ static edge_status pack_weights(edge_compiler *c, const edge_node *node, deconv_
 
 /* As the sums are; zeros where there is none. */
 static edge_status pack_bias(edge_compiler *c, const edge_node *node, deconv_params *p) {
-  const edge_tensor *bias = operand_of(c, node, BIAS);
+  const edge_tensor *bias = bias_of(c, node);
   void *packed = edge_pack_alloc(c, (uint64_t)p->scatter.outputs, p->scatter.sum_size);
   if (packed == NULL) return edge_no_memory(c->error);
   p->scatter.bias = packed;
